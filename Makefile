@@ -1,0 +1,150 @@
+# opampd: one GNU Makefile.
+#
+#   make                 build everything into build/ (or O=DIR)
+#   make check           build and run every test that needs no Go; with Go, the interop tests too
+#   make check-interop   the real Collector and the reference server library
+#   make demo            the walkthrough, for a newcomer
+#   make install         DESTDIR= and PREFIX= are honoured
+#   make fuzz            every fuzz target, FUZZ_SECONDS each (clang)
+#
+# CC=gcc or CC=clang; SAN=address,undefined for a sanitized build; WERROR=1 as CI has it.
+
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
+
+O       ?= build
+PREFIX  ?= /usr/local
+SBINDIR ?= $(PREFIX)/sbin
+BINDIR  ?= $(PREFIX)/bin
+LIBEXECDIR ?= $(PREFIX)/libexec/opampd
+MANDIR  ?= $(PREFIX)/share/man
+DOCDIR  ?= $(PREFIX)/share/doc/opampd
+SYSCONFDIR ?= /etc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+CLANG   ?= clang-16
+PROTOC_C ?= protoc-c
+PYTHON  ?= /usr/bin/python3
+VERSION := 0.1.0
+
+PACKAGES_BUILD := build-essential pkg-config libevent-dev libprotobuf-c-dev protobuf-c-compiler \
+	protobuf-compiler libyaml-dev libssl-dev libseccomp-dev libwslay-dev libcap-ng-dev \
+	libjansson-dev linux-libc-dev
+PACKAGES_CHECK := libcmocka-dev clang-16 libclang-rt-16-dev llvm-16 perl python3 \
+	python3-websockets python3-protobuf openssl iproute2 procps strace util-linux \
+	prometheus-node-exporter rsyslog
+
+# ---- flags: ours first, the user's CFLAGS and LDFLAGS last
+WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wformat=2 -Wmissing-prototypes \
+	-Wpointer-arith -Wwrite-strings -Werror=format-security -Werror=implicit-function-declaration
+ifneq ($(WERROR),)
+WARN += -Werror
+endif
+HARDEN := -fstack-protector-strong -fstack-clash-protection -fcf-protection=full \
+	-ftrivial-auto-var-init=zero -fzero-call-used-regs=used-gpr -fno-strict-overflow -fPIE
+HARDEN_LD := -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code -Wl,--as-needed
+ifeq ($(SAN),)
+OPT := -O2 -D_FORTIFY_SOURCE=3
+else
+OPT := -O1 -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-recover=all -DOPAMPD_SANITIZED
+HARDEN_LD += -fsanitize=$(SAN)
+endif
+MAP := -ffile-prefix-map=$(CURDIR)=.
+
+pkg = $(shell pkg-config $(1) $(2) 2>/dev/null)
+CFLAGS_EVENT := $(call pkg,--cflags,libevent_core)
+LIBS_EVENT   := $(call pkg,--libs,libevent_core)
+LIBS_EVENT_SSL := $(call pkg,--libs,libevent_openssl libevent_core)
+LIBS_PB      := $(call pkg,--libs,libprotobuf-c)
+LIBS_YAML    := $(call pkg,--libs,yaml-0.1)
+LIBS_SSL     := $(call pkg,--libs,libssl libcrypto)
+LIBS_WSLAY   := $(call pkg,--libs,libwslay)
+LIBS_SANDBOX := $(call pkg,--libs,libseccomp) -lcap-ng
+LIBS_JSON    := $(call pkg,--libs,jansson)
+
+CPPFLAGS_OURS := -D_GNU_SOURCE -DOPAMPD_VERSION='"$(VERSION)"' -DOPAMPD_LIBEXECDIR='"$(LIBEXECDIR)"' \
+	-DOPAMPD_SYSCONFDIR='"$(SYSCONFDIR)"' -I. -I$(O)/gen
+CFLAGS_OURS := -std=gnu11 -g $(OPT) $(WARN) $(HARDEN) $(MAP) $(CFLAGS_EVENT)
+
+# ---- sources: NAME_main is the file with main(); everything else of a folder goes into its archive
+PROGRAMS := opampd opampd-netd opampd-connect opampd-link opampd-confd opampd-merge opampd-procd opampctl
+MAIN_opampd         := privsep/opampd.c
+MAIN_opampd-netd    := netd/netd.c
+MAIN_opampd-connect := netd/connect.c
+MAIN_opampd-link    := netd/link.c
+MAIN_opampd-confd   := confd/confd.c
+MAIN_opampd-merge   := confd/merge.c
+MAIN_opampd-procd   := procd/procd.c
+MAIN_opampctl       := ctl/opampctl.c
+LIBS_opampd         := $(LIBS_EVENT) $(LIBS_SANDBOX)
+LIBS_opampd-netd    := $(LIBS_EVENT_SSL) $(LIBS_PB) $(LIBS_WSLAY) $(LIBS_SSL) $(LIBS_SANDBOX)
+LIBS_opampd-connect := $(LIBS_EVENT) $(LIBS_SANDBOX)
+LIBS_opampd-link    := $(LIBS_EVENT) $(LIBS_PB) $(LIBS_WSLAY) $(LIBS_SANDBOX)
+LIBS_opampd-confd   := $(LIBS_EVENT) $(LIBS_SANDBOX)
+LIBS_opampd-merge   := $(LIBS_EVENT) $(LIBS_YAML) $(LIBS_SANDBOX)
+LIBS_opampd-procd   := $(LIBS_EVENT) $(LIBS_SANDBOX)
+LIBS_opampctl       := $(LIBS_JSON) $(LIBS_EVENT) $(LIBS_SANDBOX)
+LIBS_ALL := $(LIBS_EVENT_SSL) $(LIBS_PB) $(LIBS_WSLAY) $(LIBS_SSL) $(LIBS_YAML) $(LIBS_JSON) $(LIBS_SANDBOX)
+
+FOLDERS := privsep netd confd procd ctl
+MAINS := $(foreach p,$(PROGRAMS),$(MAIN_$(p)))
+SOURCES := $(sort $(wildcard $(addsuffix /*.c,$(FOLDERS))))
+$(foreach f,$(FOLDERS),$(eval OBJ_$(f) := $(patsubst %.c,$(O)/%.o,$(filter-out $(MAINS),$(sort $(wildcard $(f)/*.c))))))
+GEN_C := $(O)/gen/opamp/v1/opamp.pb-c.c $(O)/gen/opamp/v1/anyvalue.pb-c.c
+GEN_H := $(GEN_C:.c=.h)
+ARCHIVES := $(foreach f,$(FOLDERS),$(O)/lib$(f).a) $(O)/libproto.a
+# netd, confd, procd and ctl never see each other's archives
+ARCHIVES_privsep := $(O)/libprivsep.a
+ARCHIVES_netd  := $(O)/libnetd.a $(O)/libproto.a $(O)/libprivsep.a
+ARCHIVES_confd := $(O)/libconfd.a $(O)/libprivsep.a
+ARCHIVES_procd := $(O)/libprocd.a $(O)/libprivsep.a
+ARCHIVES_ctl   := $(O)/libctl.a $(O)/libprivsep.a
+
+.PHONY: all
+all: $(addprefix $(O)/,$(PROGRAMS))
+
+define program_rule
+$(O)/$(1): $(O)/$(MAIN_$(1):.c=.o) $(ARCHIVES_$(patsubst %/,%,$(dir $(MAIN_$(1)))))
+	$$(CC) $$(CFLAGS) $$(HARDEN_LD) $$(LDFLAGS) -o $$@ $$< $(ARCHIVES_$(patsubst %/,%,$(dir $(MAIN_$(1))))) $$(LIBS_$(1))
+endef
+$(foreach p,$(PROGRAMS),$(eval $(call program_rule,$(p))))
+
+define archive_rule
+$(O)/lib$(1).a: $(OBJ_$(1))
+	@rm -f $$@
+	$$(AR) rcs $$@ $$^
+endef
+$(foreach f,$(FOLDERS),$(eval $(call archive_rule,$(f))))
+$(O)/libproto.a: $(GEN_C:.c=.o)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(O)/%.o: %.c | $(GEN_H)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS_OURS) $(CFLAGS_OURS) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# generated protobuf code: our warnings do not judge it
+$(O)/gen/%.pb-c.o: $(O)/gen/%.pb-c.c
+	$(CC) $(CPPFLAGS_OURS) $(CFLAGS_OURS) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+$(GEN_C) $(GEN_H) &: proto/opamp/v1/opamp.proto proto/opamp/v1/anyvalue.proto
+	@mkdir -p $(O)/gen
+	$(PROTOC_C) -Iproto --c_out=$(O)/gen opamp/v1/opamp.proto opamp/v1/anyvalue.proto
+
+DEPS := $(SOURCES:%.c=$(O)/%.d)
+-include $(DEPS)
+
+include tests/tests.mk
+
+# ---- packages, by name, from the system's own registry
+.PHONY: deps deps-check
+deps:
+	@tests/lib/need-packages.sh $(PACKAGES_BUILD)
+deps-check: deps
+	@tests/lib/need-packages.sh $(PACKAGES_CHECK)
+
+.PHONY: clean
+clean:
+	rm -rf $(O)

@@ -1,0 +1,252 @@
+/*
+ * child.c: the frame of a child process (see child.h).  netd, link, confd, procd, connect, merge.
+ */
+#include "child.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "memfd.h"
+#include "sandbox.h"
+
+uint64_t
+now_ms(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+uint64_t
+now_unix_ns(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_REALTIME, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void
+parent_gone(void *ctx, struct channel *ch)
+{
+	struct child *c = ctx;
+
+	(void)ch;
+	if (c->go == 0)
+		_exit(0);
+	event_base_loopbreak(c->base);
+}
+
+static void
+parent_broken(void *ctx, struct channel *ch, enum channel_rule rule, uint32_t type)
+{
+	(void)ctx;
+	(void)ch;
+	fatal("the parent sent %s (message %u)", channel_rule_name(rule), type);
+}
+
+static void
+peer_lost(struct child *c, enum proc peer)
+{
+	channel_free(c->peers[peer]);
+	c->peers[peer] = NULL;
+	if (c->handlers->peer_down != NULL)
+		c->handlers->peer_down(c->ctx, peer);
+}
+
+static void
+peer_gone(void *ctx, struct channel *ch)
+{
+	peer_lost(ctx, channel_peer(ch));
+}
+
+static void
+peer_broken(void *ctx, struct channel *ch, enum channel_rule rule, uint32_t type)
+{
+	struct child *c = ctx;
+	struct msg_accuse accuse = {(uint32_t)channel_peer(ch), (uint32_t)rule, type};
+
+	child_send(c, PROC_PARENT, MSG_CHILD_ACCUSE, &accuse, NULL, 0, -1);
+	peer_lost(c, channel_peer(ch));
+}
+
+static int
+peer_message(void *ctx, struct message *m)
+{
+	struct child *c = ctx;
+
+	return c->handlers->message != NULL ? c->handlers->message(c->ctx, m) : -1;
+}
+
+static const struct channel_callbacks peer_callbacks = {peer_message, peer_gone, peer_broken};
+
+static int
+take_peer(struct child *c, struct message *m)
+{
+	const struct msg_peer *p = m->payload;
+	struct channel *old;
+
+	if (p->peer <= PROC_PARENT || p->peer >= PROC_COUNT || p->epoch <= c->epoch[p->peer])
+		return -1;
+	old = c->peers[p->peer];
+	c->peers[p->peer] = NULL;
+	if (old != NULL) {
+		channel_free(old);
+		if (c->handlers->peer_down != NULL)
+			c->handlers->peer_down(c->ctx, (enum proc)p->peer);
+	}
+	c->epoch[p->peer] = p->epoch;
+	c->peers[p->peer] = channel_new(c->base, message_take_fd(m), c->self, (enum proc)p->peer,
+	    &peer_callbacks, c);
+	if (c->peers[p->peer] == NULL)
+		fatal("no memory for a channel to %s", proc_name(p->peer));
+	if (c->go && c->handlers->peer_up != NULL)
+		c->handlers->peer_up(c->ctx, (enum proc)p->peer);
+	return 0;
+}
+
+static int
+take_start(struct child *c, struct message *m)
+{
+	struct error err;
+
+	if (c->start.proc != PROC_NOBODY)
+		return -1;
+	memcpy(&c->start, m->payload, sizeof(c->start));
+	if (c->start.proc != (uint32_t)c->self || c->start.log_level > LOG_LEVEL_DEBUG ||
+	    c->start.group_count > sizeof(c->start.groups) / sizeof(c->start.groups[0]))
+		return -1;
+	log_init(proc_name(c->self),
+	    c->start.flags & CHILD_SINK_JOURNAL      ? LOG_SINK_JOURNAL
+		: c->start.flags & CHILD_SINK_SYSLOG ? LOG_SINK_SYSLOG
+						     : LOG_SINK_STDERR,
+	    (enum log_level)c->start.log_level);
+	if (settings_open(&c->settings, m->fd, c->self, &err) == -1)
+		fatal("%s", err.text);
+	return 0;
+}
+
+static int
+parent_message(void *ctx, struct message *m)
+{
+	struct child *c = ctx;
+
+	switch (m->type) {
+	case MSG_CHILD_START:
+		return take_start(c, m);
+	case MSG_CHILD_PEER:
+		return take_peer(c, m);
+	case MSG_CHILD_GO:
+		if (c->start.proc == PROC_NOBODY || c->go)
+			return -1;
+		c->go = 1;
+		return 0;
+	case MSG_CHILD_END:
+		if (c->handlers->end != NULL)
+			c->handlers->end(c->ctx);
+		return 0;
+	default:
+		return c->handlers->message != NULL ? c->handlers->message(c->ctx, m) : -1;
+	}
+}
+
+static const struct channel_callbacks parent_callbacks = {parent_message, parent_gone,
+    parent_broken};
+
+void
+child_begin(struct child *c, enum proc self, const struct child_handlers *h, void *ctx)
+{
+	struct error err;
+
+	memset(c, 0, sizeof(*c));
+	c->self = self;
+	c->handlers = h;
+	c->ctx = ctx;
+	log_init(proc_name(self), LOG_SINK_STDERR, LOG_LEVEL_INFO);
+	if (!channel_fd_is(CHILD_CHANNEL_FD, FD_CHANNEL))
+		fatal("this program is started by opampd, not by hand");
+	/* libm and OpenSSL look for the time zone at their first use: there is no file by then */
+	(void)setenv("TZ", "UTC0", 1);
+	tzset();
+	c->base = event_base_new();
+	if (c->base == NULL)
+		fatal("no event loop");
+	c->peers[PROC_PARENT] = channel_new(c->base, CHILD_CHANNEL_FD, self, PROC_PARENT,
+	    &parent_callbacks, c);
+	if (c->peers[PROC_PARENT] == NULL)
+		fatal("no memory for the parent's channel");
+	while (!c->go)
+		if (channel_wait(c->peers[PROC_PARENT], 10000, &err) != 1)
+			fatal("waiting for the parent's instructions: %s", err.text);
+}
+
+void
+child_sandbox(struct child *c)
+{
+	struct sandbox_result result;
+	struct msg_ready ready;
+	struct error err;
+	uint32_t peer;
+
+	if (sandbox_enter(policy_of(c->self), &c->start, &result, &err) == -1)
+		fatal("entering the sandbox: %s", err.text);
+	ready = (struct msg_ready){.seccomp = (uint32_t)result.seccomp,
+	    .landlock_abi = (uint32_t)result.landlock_abi,
+	    .namespaces = result.namespaces};
+	child_send(c, PROC_PARENT, MSG_CHILD_READY, &ready, NULL, 0, -1);
+	for (peer = PROC_PARENT + 1; peer < PROC_COUNT; peer++)
+		if (c->peers[peer] != NULL && c->handlers->peer_up != NULL)
+			c->handlers->peer_up(c->ctx, (enum proc)peer);
+}
+
+int
+child_loop(struct child *c)
+{
+	if (event_base_dispatch(c->base) == -1) {
+		log_error("the event loop failed");
+		return 1;
+	}
+	return 0;
+}
+
+void
+child_exit(struct child *c, int status)
+{
+	uint32_t peer;
+
+	for (peer = PROC_PARENT; peer < PROC_COUNT; peer++)
+		if (c->peers[peer] != NULL)
+			(void)channel_flush(c->peers[peer], 1000);
+	_exit(status);
+}
+
+void
+child_send(struct child *c, enum proc to, uint32_t type, const void *payload, const void *tail,
+    size_t tail_len, int fd)
+{
+	if (c->peers[to] == NULL) {
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	if (channel_send(c->peers[to], type, payload, tail, tail_len, fd) == -1)
+		fatal("cannot go on without a message to %s", proc_name(to));
+}
+
+void
+child_send_blob(struct child *c, enum proc to, uint32_t type, const void *payload,
+    const void *tail, size_t tail_len, const void *blob, size_t blob_len)
+{
+	struct error err;
+	int fd = memfd_seal(message_rules[type].name, blob, blob_len, &err);
+
+	if (fd == -1) {
+		log_error("%s for %s: %s", message_rules[type].name, proc_name(to), err.text);
+		return;
+	}
+	child_send(c, to, type, payload, tail, tail_len, fd);
+}

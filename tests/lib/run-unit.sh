@@ -1,0 +1,22 @@
+#!/bin/sh
+# Runs cmocka programs one after the other; shows the output of one that fails. Ends with a count.
+set -u
+passed=0 failed=0 skipped=0
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+for test in "$@"; do
+	if timeout 120 "$test" >"$log" 2>&1; then
+		status=ok
+	else
+		status=FAILED
+	fi
+	p=$(grep -c '^\[       OK \]' "$log")
+	s=$(grep -c '^\[  SKIPPED \] [a-z]' "$log")
+	f=$(grep -c '^\[  FAILED  \] [a-zA-Z_0-9]*$' "$log")
+	if [ $status = FAILED ] && [ "$f" -eq 0 ]; then f=1; fi
+	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+	printf '%-40s %s (%d)\n' "$(basename "$test")" "$status" "$p"
+	if [ $status = FAILED ]; then cat "$log"; fi
+done
+echo "unit: $passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]
