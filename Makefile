@@ -34,7 +34,7 @@ PACKAGES_BUILD := build-essential pkg-config libevent-dev libprotobuf-c-dev prot
 	protobuf-compiler libyaml-dev libssl-dev libseccomp-dev libwslay-dev libcap-ng-dev \
 	libjansson-dev linux-libc-dev
 PACKAGES_CHECK := libcmocka-dev clang-16 libclang-rt-16-dev llvm-16 perl python3 \
-	python3-websockets python3-protobuf openssl iproute2 procps strace util-linux \
+	python3-websockets python3-protobuf openssl iproute2 procps strace util-linux xxd \
 	prometheus-node-exporter rsyslog
 
 # ---- flags: ours first, the user's CFLAGS and LDFLAGS last
@@ -57,7 +57,7 @@ MAP := -ffile-prefix-map=$(CURDIR)=.
 pkg = $(shell pkg-config $(1) $(2) 2>/dev/null)
 CFLAGS_EVENT := $(call pkg,--cflags,libevent_core)
 LIBS_EVENT   := $(call pkg,--libs,libevent_core)
-LIBS_EVENT_SSL := $(call pkg,--libs,libevent_openssl libevent_core)
+LIBS_EVENT_SSL := $(if $(LIBS_EVENT),-levent_openssl $(LIBS_EVENT))
 LIBS_PB      := $(call pkg,--libs,libprotobuf-c)
 LIBS_YAML    := $(call pkg,--libs,yaml-0.1)
 LIBS_SSL     := $(call pkg,--libs,libssl libcrypto)
@@ -70,7 +70,7 @@ CPPFLAGS_OURS := -D_GNU_SOURCE -DOPAMPD_VERSION='"$(VERSION)"' -DOPAMPD_LIBEXECD
 CFLAGS_OURS := -std=gnu11 -g $(OPT) $(WARN) $(HARDEN) $(MAP) $(CFLAGS_EVENT)
 
 # ---- sources: NAME_main is the file with main(); everything else of a folder goes into its archive
-PROGRAMS := opampd opampd-netd opampd-connect opampd-link opampd-confd opampd-merge opampd-procd opampctl
+ALL_PROGRAMS := opampd opampd-netd opampd-connect opampd-link opampd-confd opampd-merge opampd-procd opampctl
 MAIN_opampd         := privsep/opampd.c
 MAIN_opampd-netd    := netd/netd.c
 MAIN_opampd-connect := netd/connect.c
@@ -79,6 +79,7 @@ MAIN_opampd-confd   := confd/confd.c
 MAIN_opampd-merge   := confd/merge.c
 MAIN_opampd-procd   := procd/procd.c
 MAIN_opampctl       := ctl/opampctl.c
+PROGRAMS := $(foreach p,$(ALL_PROGRAMS),$(if $(wildcard $(MAIN_$(p))),$(p)))
 LIBS_opampd         := $(LIBS_EVENT) $(LIBS_SANDBOX)
 LIBS_opampd-netd    := $(LIBS_EVENT_SSL) $(LIBS_PB) $(LIBS_WSLAY) $(LIBS_SSL) $(LIBS_SANDBOX)
 LIBS_opampd-connect := $(LIBS_EVENT) $(LIBS_SANDBOX)
@@ -132,6 +133,9 @@ $(O)/gen/%.pb-c.o: $(O)/gen/%.pb-c.c
 $(GEN_C) $(GEN_H) &: proto/opamp/v1/opamp.proto proto/opamp/v1/anyvalue.proto
 	@mkdir -p $(O)/gen
 	$(PROTOC_C) -Iproto --c_out=$(O)/gen opamp/v1/opamp.proto opamp/v1/anyvalue.proto
+
+.PHONY: objects
+objects: $(SOURCES:%.c=$(O)/%.o)
 
 DEPS := $(SOURCES:%.c=$(O)/%.d)
 -include $(DEPS)

@@ -71,7 +71,8 @@ static const char *const rule_names[] = {
 const char *
 channel_rule_name(enum channel_rule rule)
 {
-	return rule_names[(size_t)rule < sizeof(rule_names) / sizeof(rule_names[0]) ? rule : RULE_NONE];
+	return rule_names[(size_t)rule < sizeof(rule_names) / sizeof(rule_names[0]) ? rule
+										    : RULE_NONE];
 }
 
 static int
@@ -131,10 +132,10 @@ channel_fd_is(int fd, enum fd_kind kind)
 		return S_ISFIFO(st.st_mode);
 	case FD_PIDFD: /* an anonymous inode, or pidfs on newer kernels: no usual file type, or regular */
 		return !S_ISDIR(st.st_mode) && !S_ISSOCK(st.st_mode) && !S_ISFIFO(st.st_mode) &&
-		    !S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode) && !S_ISLNK(st.st_mode);
+		       !S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode) && !S_ISLNK(st.st_mode);
 	case FD_CGROUP:
 		return S_ISREG(st.st_mode) && fstatfs(fd, &sfs) == 0 &&
-		    (unsigned long)sfs.f_type == CGROUP2_SUPER_MAGIC;
+		       (unsigned long)sfs.f_type == CGROUP2_SUPER_MAGIC;
 	case FD_NONE:
 	default:
 		return 0;
@@ -473,7 +474,8 @@ channel_send(struct channel *c, uint32_t type, const void *payload, const void *
 	    c->queued >= LIMIT_CHANNEL_QUEUE) {
 		log_error("cannot send %s to %s: %s", rule->name != NULL ? rule->name : "?",
 		    proc_name(c->peer),
-		    c->queued >= LIMIT_CHANNEL_QUEUE ? "its queue is full" : "the table forbids it");
+		    c->queued >= LIMIT_CHANNEL_QUEUE ? "its queue is full"
+						     : "the table forbids it");
 		goto fail;
 	}
 	q = malloc(sizeof(*q) + rule->size + tail_len);

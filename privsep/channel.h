@@ -18,13 +18,13 @@ struct channel;
 
 enum channel_rule { /* what a peer did wrong */
 	RULE_NONE,
-	RULE_TYPE,	 /* no such message, or not from this peer to us */
-	RULE_SIZE,	 /* payload too short, or tail too long */
+	RULE_TYPE,       /* no such message, or not from this peer to us */
+	RULE_SIZE,       /* payload too short, or tail too long */
 	RULE_DESCRIPTOR, /* none where one belongs, one where none does, more than one, wrong kind */
 	RULE_TRUNCATED,
-	RULE_EMPTY,	 /* a zero-length message */
-	RULE_CONTENT,	 /* a handler found a field out of its range */
-	RULE_QUEUE,	 /* sent without credit */
+	RULE_EMPTY,   /* a zero-length message */
+	RULE_CONTENT, /* a handler found a field out of its range */
+	RULE_QUEUE,   /* sent without credit */
 };
 
 struct message {
@@ -88,7 +88,8 @@ int channel_flush(struct channel *c, int timeout_ms);
 int message_take_fd(struct message *m);
 
 /* One line per message to the log at debug level: on when the log level is debug. */
-void channel_trace(const struct channel *c, const char *direction, uint32_t type, size_t len, int fd);
+void channel_trace(
+    const struct channel *c, const char *direction, uint32_t type, size_t len, int fd);
 
 const char *channel_rule_name(enum channel_rule rule);
 

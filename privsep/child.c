@@ -100,8 +100,8 @@ take_peer(struct child *c, struct message *m)
 			c->handlers->peer_down(c->ctx, (enum proc)p->peer);
 	}
 	c->epoch[p->peer] = p->epoch;
-	c->peers[p->peer] = channel_new(c->base, message_take_fd(m), c->self, (enum proc)p->peer,
-	    &peer_callbacks, c);
+	c->peers[p->peer] = channel_new(
+	    c->base, message_take_fd(m), c->self, (enum proc)p->peer, &peer_callbacks, c);
 	if (c->peers[p->peer] == NULL)
 		fatal("no memory for a channel to %s", proc_name(p->peer));
 	if (c->go && c->handlers->peer_up != NULL)
@@ -121,9 +121,9 @@ take_start(struct child *c, struct message *m)
 	    c->start.group_count > sizeof(c->start.groups) / sizeof(c->start.groups[0]))
 		return -1;
 	log_init(proc_name(c->self),
-	    c->start.flags & CHILD_SINK_JOURNAL      ? LOG_SINK_JOURNAL
-		: c->start.flags & CHILD_SINK_SYSLOG ? LOG_SINK_SYSLOG
-						     : LOG_SINK_STDERR,
+	    c->start.flags & CHILD_SINK_JOURNAL  ? LOG_SINK_JOURNAL
+	    : c->start.flags & CHILD_SINK_SYSLOG ? LOG_SINK_SYSLOG
+						 : LOG_SINK_STDERR,
 	    (enum log_level)c->start.log_level);
 	if (settings_open(&c->settings, m->fd, c->self, &err) == -1)
 		fatal("%s", err.text);
@@ -154,8 +154,8 @@ parent_message(void *ctx, struct message *m)
 	}
 }
 
-static const struct channel_callbacks parent_callbacks = {parent_message, parent_gone,
-    parent_broken};
+static const struct channel_callbacks parent_callbacks = {
+    parent_message, parent_gone, parent_broken};
 
 void
 child_begin(struct child *c, enum proc self, const struct child_handlers *h, void *ctx)
@@ -175,8 +175,8 @@ child_begin(struct child *c, enum proc self, const struct child_handlers *h, voi
 	c->base = event_base_new();
 	if (c->base == NULL)
 		fatal("no event loop");
-	c->peers[PROC_PARENT] = channel_new(c->base, CHILD_CHANNEL_FD, self, PROC_PARENT,
-	    &parent_callbacks, c);
+	c->peers[PROC_PARENT] =
+	    channel_new(c->base, CHILD_CHANNEL_FD, self, PROC_PARENT, &parent_callbacks, c);
 	if (c->peers[PROC_PARENT] == NULL)
 		fatal("no memory for the parent's channel");
 	while (!c->go)
@@ -238,8 +238,8 @@ child_send(struct child *c, enum proc to, uint32_t type, const void *payload, co
 }
 
 void
-child_send_blob(struct child *c, enum proc to, uint32_t type, const void *payload,
-    const void *tail, size_t tail_len, const void *blob, size_t blob_len)
+child_send_blob(struct child *c, enum proc to, uint32_t type, const void *payload, const void *tail,
+    size_t tail_len, const void *blob, size_t blob_len)
 {
 	struct error err;
 	int fd = memfd_seal(message_rules[type].name, blob, blob_len, &err);

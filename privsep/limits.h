@@ -11,8 +11,8 @@
 
 /* Channels between processes. */
 #define LIMIT_MESSAGE_PAYLOAD (16 * KIB) /* bytes after the header */
-#define LIMIT_CHANNEL_QUEUE   256	 /* messages waiting to be sent on one channel */
-#define LIMIT_MEMFD	      (64 * MIB) /* bytes in any one sealed memfd */
+#define LIMIT_CHANNEL_QUEUE   256        /* messages waiting to be sent on one channel */
+#define LIMIT_MEMFD           (64 * MIB) /* bytes in any one sealed memfd */
 
 /* Settings. */
 #define LIMIT_SETTINGS_FILE    (1 * MIB)
@@ -23,51 +23,51 @@
 /* OpAMP messages: WebSocket and protobuf (both sides). */
 #define LIMIT_OPAMP_MESSAGE    (32 * MIB) /* settable: limits.message_size */
 #define LIMIT_LINK_MESSAGE     (32 * MIB) /* from the agent */
-#define LIMIT_WS_FRAGMENTS     1024	  /* frames of one message */
-#define LIMIT_WS_QUEUED	       64	  /* pongs and messages not yet written */
-#define LIMIT_WS_OUTPUT	       (64 * MIB) /* bytes waiting in our output buffer */
-#define LIMIT_PB_DEPTH	       64	  /* nested protobuf messages */
-#define LIMIT_PB_FIELDS	       1000000	  /* fields in one protobuf message, nested ones included */
-#define LIMIT_PB_ELEMENTS      100000	  /* elements of any one repeated or map field */
-#define LIMIT_PB_BUDGET_FACTOR 8	  /* decoded memory <= factor * wire size + 1 MiB */
-#define LIMIT_PB_STRING	       (4 * MIB)  /* one string field */
+#define LIMIT_WS_FRAGMENTS     1024       /* frames of one message */
+#define LIMIT_WS_QUEUED        64         /* pongs and messages not yet written */
+#define LIMIT_WS_OUTPUT        (64 * MIB) /* bytes waiting in our output buffer */
+#define LIMIT_PB_DEPTH         64         /* nested protobuf messages */
+#define LIMIT_PB_FIELDS        1000000    /* fields in one protobuf message, nested ones included */
+#define LIMIT_PB_ELEMENTS      100000     /* elements of any one repeated or map field */
+#define LIMIT_PB_BUDGET_FACTOR 8          /* decoded memory <= factor * wire size + 1 MiB */
+#define LIMIT_PB_STRING        (4 * MIB)  /* one string field */
 
 /* HTTP heads (responses of the server, requests of the agent, probes). */
-#define LIMIT_HTTP_LINE	   (8 * KIB)
-#define LIMIT_HTTP_HEAD	   (32 * KIB)
+#define LIMIT_HTTP_LINE    (8 * KIB)
+#define LIMIT_HTTP_HEAD    (32 * KIB)
 #define LIMIT_HTTP_HEADERS 100
-#define LIMIT_HTTP_BODY	   (64 * KIB) /* error pages and probe answers: read, cut, thrown away */
+#define LIMIT_HTTP_BODY    (64 * KIB) /* error pages and probe answers: read, cut, thrown away */
 
 /* Remote configuration. */
 #define LIMIT_CONFIG_BYTES (16 * MIB) /* all files together; settable: limits.config_size */
 #define LIMIT_CONFIG_FILES 256
-#define LIMIT_CONFIG_NAME  1024	      /* bytes of one file's name */
+#define LIMIT_CONFIG_NAME  1024       /* bytes of one file's name */
 #define LIMIT_CONFIG_HASH  (64 * KIB) /* config_hash, opaque */
 
 /* YAML (only in merge). */
-#define LIMIT_YAML_DEPTH   64
-#define LIMIT_YAML_NODES   1000000
-#define LIMIT_YAML_SCALAR  (4 * MIB)
-#define LIMIT_YAML_ALIASES 1000	     /* local files; remote ones may have none */
-#define LIMIT_YAML_OUTPUT  (32 * MIB) /* emitted bytes */
-#define LIMIT_MERGE_MEMORY (512 * MIB)
+#define LIMIT_YAML_DEPTH    64
+#define LIMIT_YAML_NODES    1000000
+#define LIMIT_YAML_SCALAR   (4 * MIB)
+#define LIMIT_YAML_ALIASES  1000       /* local files; remote ones may have none */
+#define LIMIT_YAML_OUTPUT   (32 * MIB) /* emitted bytes */
+#define LIMIT_MERGE_MEMORY  (512 * MIB)
 #define LIMIT_MERGE_SECONDS 20
 
 /* What the agent says. */
 #define LIMIT_HEALTH_COMPONENTS 4096
-#define LIMIT_HEALTH_DEPTH	16
-#define LIMIT_AGENT_TEXT	4096 /* last_error and status texts that we pass on */
-#define LIMIT_LINK_PENDING	8    /* loopback connections not yet verified */
-#define LIMIT_LINK_PENDING_MS	2000
-#define LIMIT_LOG_LINE		(16 * KIB)
-#define LIMIT_LOG_FILE		(10 * MIB) /* settable: agent.log.max_size */
-#define LIMIT_LOG_FILES		5	   /* settable: agent.log.max_files */
-#define LIMIT_LOG_TAIL		50	   /* last lines kept for error reports */
-#define LIMIT_LOG_TAIL_BYTES	(8 * KIB)
+#define LIMIT_HEALTH_DEPTH      16
+#define LIMIT_AGENT_TEXT        4096 /* last_error and status texts that we pass on */
+#define LIMIT_LINK_PENDING      8    /* loopback connections not yet verified */
+#define LIMIT_LINK_PENDING_MS   2000
+#define LIMIT_LOG_LINE          (16 * KIB)
+#define LIMIT_LOG_FILE          (10 * MIB) /* settable: agent.log.max_size */
+#define LIMIT_LOG_FILES         5          /* settable: agent.log.max_files */
+#define LIMIT_LOG_TAIL          50         /* last lines kept for error reports */
+#define LIMIT_LOG_TAIL_BYTES    (8 * KIB)
 
 /* Rates. */
-#define LIMIT_OFFERS_PER_MINUTE	  30 /* settable: limits.offers_per_minute */
-#define LIMIT_RESTARTS_PER_MINUTE 30 /* restart commands of the server acted on */
+#define LIMIT_OFFERS_PER_MINUTE    30 /* settable: limits.offers_per_minute */
+#define LIMIT_RESTARTS_PER_MINUTE  30 /* restart commands of the server acted on */
 #define LIMIT_ROTATIONS_PER_MINUTE 60
 
 /* State on disk. */
@@ -76,13 +76,13 @@
 
 /* The control socket. */
 #define LIMIT_CONTROL_CONNECTIONS 16
-#define LIMIT_CONTROL_IDLE_MS	  5000
+#define LIMIT_CONTROL_IDLE_MS     5000
 
 /* Time. */
-#define LIMIT_BACKOFF_CHILD_MS	60000  /* restart of a dead child grows to this, and never ends */
-#define LIMIT_BACKOFF_SERVER_MS 300000 /* reconnecting to the server */
-#define LIMIT_RETRY_AFTER_MS	86400000 /* a server cannot send us away for longer than a day */
-#define LIMIT_CONNECT_MS	30000
-#define LIMIT_SHUTDOWN_MS	20000
+#define LIMIT_BACKOFF_CHILD_MS  60000    /* restart of a dead child grows to this, and never ends */
+#define LIMIT_BACKOFF_SERVER_MS 300000   /* reconnecting to the server */
+#define LIMIT_RETRY_AFTER_MS    86400000 /* a server cannot send us away for longer than a day */
+#define LIMIT_CONNECT_MS        30000
+#define LIMIT_SHUTDOWN_MS       20000
 
 #endif

@@ -138,12 +138,12 @@ emit(enum log_level level, const char *body)
 
 	switch (logger.sink) {
 	case LOG_SINK_JOURNAL:
-		n = snprintf(line, sizeof(line), "<%d>%s: %s\n", priorities[level], logger.name,
-		    body);
+		n = snprintf(
+		    line, sizeof(line), "<%d>%s: %s\n", priorities[level], logger.name, body);
 		break;
 	case LOG_SINK_SYSLOG: /* facility daemon is 3 */
-		n = snprintf(line, sizeof(line), "<%d>opampd[%d]: %s: %s", 3 * 8 + priorities[level],
-		    (int)getpid(), logger.name, body);
+		n = snprintf(line, sizeof(line), "<%d>opampd[%d]: %s: %s",
+		    3 * 8 + priorities[level], (int)getpid(), logger.name, body);
 		break;
 	case LOG_SINK_STDERR:
 	default:
@@ -181,13 +181,13 @@ vlog(enum log_level level, const char *fmt, va_list ap)
 	errno = saved;
 }
 
-#define LOG_FUNCTION(name, level)        \
-	void name(const char *fmt, ...)  \
-	{                                \
-		va_list ap;              \
-		va_start(ap, fmt);       \
-		vlog((level), fmt, ap);  \
-		va_end(ap);              \
+#define LOG_FUNCTION(name, level)                                                                  \
+	void name(const char *fmt, ...)                                                            \
+	{                                                                                          \
+		va_list ap;                                                                        \
+		va_start(ap, fmt);                                                                 \
+		vlog((level), fmt, ap);                                                            \
+		va_end(ap);                                                                        \
 	}
 
 LOG_FUNCTION(log_error, LOG_LEVEL_ERROR)

@@ -114,7 +114,7 @@ file_read(int fd, size_t limit, char **data, size_t *len, struct error *err)
 	if (!S_ISREG(st.st_mode))
 		return error_set(err, "not a regular file");
 	if (st.st_size < 0 || (uint64_t)st.st_size > limit)
-		return error_set(err, "%lld bytes, more than the %zu allowed", (long long)st.st_size,
-		    limit);
+		return error_set(
+		    err, "%lld bytes, more than the %zu allowed", (long long)st.st_size, limit);
 	return read_whole(fd, (size_t)st.st_size, data, len, err);
 }

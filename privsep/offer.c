@@ -28,11 +28,11 @@ check_limits(const struct offer *o, size_t total_limit, size_t *bytes, struct er
 	size_t i, total = 0;
 
 	if (o->count > LIMIT_CONFIG_FILES)
-		return error_set(err, "configuration of %u files, more than the %u allowed", o->count,
-		    LIMIT_CONFIG_FILES);
+		return error_set(err, "configuration of %u files, more than the %u allowed",
+		    o->count, LIMIT_CONFIG_FILES);
 	if (o->hash.len > LIMIT_CONFIG_HASH)
-		return error_set(err, "config_hash of %zu bytes, more than the %u allowed", o->hash.len,
-		    LIMIT_CONFIG_HASH);
+		return error_set(err, "config_hash of %zu bytes, more than the %u allowed",
+		    o->hash.len, LIMIT_CONFIG_HASH);
 	*bytes = o->hash.len;
 	for (i = 0; i < o->count; i++) {
 		const struct offer_file *f = &o->files[i];

@@ -22,19 +22,19 @@ struct offer_file {
 };
 
 struct offer {
-	struct offer_part hash;	 /* config_hash, opaque, 0 to LIMIT_CONFIG_HASH bytes */
-	uint32_t empty_map;	 /* 1: config unset or an empty map */
+	struct offer_part hash; /* config_hash, opaque, 0 to LIMIT_CONFIG_HASH bytes */
+	uint32_t empty_map;     /* 1: config unset or an empty map */
 	uint32_t count;
 	struct offer_file *files; /* malloc'd; offer_close frees it */
 };
 
 /* Makes the buffer (malloc'd).  Refuses more than the limits: files, names, hash, total bytes. */
-int offer_pack(const struct offer *o, size_t total_limit, char **data, size_t *len,
-    struct error *err);
+int offer_pack(
+    const struct offer *o, size_t total_limit, char **data, size_t *len, struct error *err);
 
 /* Checks data and fills o, which borrows it.  Duplicate names are refused (CF-08). */
-int offer_open(struct offer *o, const void *data, size_t len, size_t total_limit,
-    struct error *err);
+int offer_open(
+    struct offer *o, const void *data, size_t len, size_t total_limit, struct error *err);
 void offer_close(struct offer *o);
 
 #endif

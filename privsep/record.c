@@ -123,8 +123,8 @@ fail:
 }
 
 void
-record_put(struct record_writer *w, uint16_t key, uint32_t line, uint16_t column,
-    const void *value, size_t len)
+record_put(struct record_writer *w, uint16_t key, uint32_t line, uint16_t column, const void *value,
+    size_t len)
 {
 	uint32_t len32 = (uint32_t)len;
 	size_t head = w->len == 0 ? HEAD_SIZE : 0;

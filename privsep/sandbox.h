@@ -22,24 +22,24 @@ enum sandbox_namespace {
 
 enum arg_test {
 	ARG_ANY,
-	ARG_EQ,	   /* argument == value */
-	ARG_MASK0, /* (argument & value) == 0 */
+	ARG_EQ,      /* argument == value */
+	ARG_MASK0,   /* (argument & value) == 0 */
 	ARG_MASK_EQ, /* (argument & mask) == value */
 };
 
 struct arg_rule {
 	enum arg_test test;
-	uint8_t index;	/* which argument */
+	uint8_t index; /* which argument */
 	uint64_t value, mask;
 };
 
 #define POLICY_ARGS 3
 
 struct syscall_rule {
-	const char *name;	       /* as libseccomp knows it; unknown on this kernel = skipped */
-	int action;		       /* 0 allow (or, in a deny-list, kill); > 0: refuse with this errno */
+	const char *name; /* as libseccomp knows it; unknown on this kernel = skipped */
+	int action;       /* 0 allow (or, in a deny-list, kill); > 0: refuse with this errno */
 	struct arg_rule args[POLICY_ARGS]; /* all must hold; a call may have several rows */
-	const char *why;	       /* when it comes, for the reader and the man page */
+	const char *why;                   /* when it comes, for the reader and the man page */
 };
 
 struct landlock_path {
@@ -49,17 +49,17 @@ struct landlock_path {
 
 struct policy {
 	enum proc proc;
-	const char *user;		   /* the system user, NULL: keep */
-	uint64_t capabilities;		   /* 1 << CAP_*, kept as root only */
-	uint32_t namespaces;		   /* wanted; what cannot be had is told */
-	int empty_root;			   /* 1: root is an empty read-only directory */
-	int deny_list;			   /* 1: syscalls are denied, all others pass (parent, agent) */
+	const char *user;      /* the system user, NULL: keep */
+	uint64_t capabilities; /* 1 << CAP_*, kept as root only */
+	uint32_t namespaces;   /* wanted; what cannot be had is told */
+	int empty_root;        /* 1: root is an empty read-only directory */
+	int deny_list;         /* 1: syscalls are denied, all others pass (parent, agent) */
 	const struct syscall_rule *syscalls; /* ends with name NULL */
-	const struct landlock_path *paths; /* ends with path NULL; everything else is denied */
-	int landlock;			   /* 0: none (parent) */
-	int scope_signal;		   /* Landlock: no signal out of the domain */
+	const struct landlock_path *paths;   /* ends with path NULL; everything else is denied */
+	int landlock;                        /* 0: none (parent) */
+	int scope_signal;                    /* Landlock: no signal out of the domain */
 	uint64_t limit_nofile, limit_fsize, limit_data; /* 0 = not set */
-	int limit_nproc;		   /* -1 = not set */
+	int limit_nproc;                                /* -1 = not set */
 };
 
 extern const struct policy policy_parent, policy_netd, policy_link, policy_confd, policy_procd,

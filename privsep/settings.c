@@ -170,7 +170,7 @@ default_u64(const struct setting_rule *rule)
 		return parse_duration(text);
 	case SETTING_ENUM:
 		for (; strncmp(word, text, strlen(text)) != 0 ||
-		     (word[strlen(text)] != '|' && word[strlen(text)] != '\0');
+		       (word[strlen(text)] != '|' && word[strlen(text)] != '\0');
 		     n++)
 			word = strchr(word, '|') + 1;
 		return n;
@@ -221,8 +221,8 @@ settings_next(const struct settings *s, size_t *pos, enum setting key, struct re
 }
 
 int
-settings_pair(const struct record_entry *e, const char **name, const char **value,
-    size_t *value_len)
+settings_pair(
+    const struct record_entry *e, const char **name, const char **value, size_t *value_len)
 {
 	const char *nul = memchr(e->value, '\0', e->len);
 

@@ -12,32 +12,32 @@
 
 enum setting_type {
 	SETTING_NONE,
-	SETTING_BOOL,	  /* u64 0 or 1 */
-	SETTING_INT,	  /* u64, min..max */
-	SETTING_SIZE,	  /* u64 bytes; "16MiB", "64KiB", plain number */
+	SETTING_BOOL,     /* u64 0 or 1 */
+	SETTING_INT,      /* u64, min..max */
+	SETTING_SIZE,     /* u64 bytes; "16MiB", "64KiB", plain number */
 	SETTING_DURATION, /* u64 milliseconds; Go's form: "5s", "1m30s", "500ms" */
 	SETTING_STRING,
-	SETTING_PATH,	  /* absolute; a relative one is made absolute by the parent's cwd */
-	SETTING_URL,	  /* ws or wss (server), http (probe) */
-	SETTING_ENUM,	  /* u64: position in the words, from 0; words "a|b|c" */
-	SETTING_LIST,	  /* one entry per element */
-	SETTING_MAP,	  /* one entry per pair: key NUL value */
-	SETTING_HEADERS,  /* map of lists: one entry per value: name NUL value */
-	SETTING_USER,	  /* a name; resolved: SET_AGENT_UID and _GID follow */
-	SETTING_REFUSED,  /* a key of opampsupervisor that opampd does not have; meaning = why and what to do */
-	SETTING_FALSE,	  /* a bool of theirs that may only be false for now; meaning = why */
-	SETTING_DERIVED,  /* no key in the file: put in by merge */
+	SETTING_PATH,    /* absolute; a relative one is made absolute by the parent's cwd */
+	SETTING_URL,     /* ws or wss (server), http (probe) */
+	SETTING_ENUM,    /* u64: position in the words, from 0; words "a|b|c" */
+	SETTING_LIST,    /* one entry per element */
+	SETTING_MAP,     /* one entry per pair: key NUL value */
+	SETTING_HEADERS, /* map of lists: one entry per value: name NUL value */
+	SETTING_USER,    /* a name; resolved: SET_AGENT_UID and _GID follow */
+	SETTING_REFUSED, /* a key of opampsupervisor that opampd does not have; meaning = why and what to do */
+	SETTING_FALSE,   /* a bool of theirs that may only be false for now; meaning = why */
+	SETTING_DERIVED, /* no key in the file: put in by merge */
 };
 
 struct setting_rule {
-	uint16_t key;	  /* enum setting */
+	uint16_t key;     /* enum setting */
 	const char *name; /* "server.tls.ca_file" */
 	enum setting_type type;
-	uint64_t min, max; /* INT, SIZE, DURATION (ms); STRING, LIST: bytes of a value */
-	const char *words;  /* ENUM */
+	uint64_t min, max;     /* INT, SIZE, DURATION (ms); STRING, LIST: bytes of a value */
+	const char *words;     /* ENUM */
 	const char *otherwise; /* the default as it would stand in the file; NULL = none */
 	int required;
-	uint32_t to; /* set of 1u << enum proc */
+	uint32_t to;         /* set of 1u << enum proc */
 	const char *meaning; /* one line for the man page */
 };
 
@@ -48,7 +48,7 @@ enum setting {
 #define SETTING(id, name, type, min, max, words, otherwise, required, to, meaning) SET_##id,
 	SETTING_TABLE
 #undef SETTING
-	SET_COUNT
+	    SET_COUNT
 };
 
 extern const struct setting_rule setting_rules[SET_COUNT];
@@ -75,8 +75,8 @@ int settings_has(const struct settings *s, enum setting key);
 /* Walks LIST entries (value), MAP and HEADERS entries (value = name, NUL, value): see record_next. */
 int settings_next(const struct settings *s, size_t *pos, enum setting key, struct record_entry *e);
 /* Splits a MAP or HEADERS entry: *name is terminated inside the entry, *value has *value_len bytes. */
-int settings_pair(const struct record_entry *e, const char **name, const char **value,
-    size_t *value_len);
+int settings_pair(
+    const struct record_entry *e, const char **name, const char **value, size_t *value_len);
 /* "file:line:col: key" for messages; file is given by the caller. */
 const char *setting_name(enum setting key);
 

@@ -8,7 +8,8 @@ $(O)/tests/unit/%: $(O)/tests/unit/%.o $(ARCHIVES)
 .PRECIOUS: $(O)/tests/unit/%.o $(O)/tests/fuzz/%.o
 -include $(UNIT_SOURCES:%.c=$(O)/%.d)
 
-.PHONY: check-unit
+.PHONY: check-unit unit-tests check
+unit-tests: $(UNIT_TESTS) $(FUZZ_REPLAYS)
 check-unit: $(UNIT_TESTS)
 	@tests/lib/run-unit.sh $(UNIT_TESTS)
 
@@ -20,3 +21,25 @@ FUZZ_REPLAYS := $(FUZZ_SOURCES:tests/fuzz/fuzz_%.c=$(O)/tests/fuzz/replay_%)
 $(O)/tests/fuzz/replay_%: $(O)/tests/fuzz/fuzz_%.o $(O)/tests/fuzz/replay.o $(ARCHIVES)
 	$(CC) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $< $(O)/tests/fuzz/replay.o -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS_ALL)
 -include $(FUZZ_SOURCES:%.c=$(O)/%.d)
+
+.PHONY: check-corpus
+check-corpus: $(FUZZ_REPLAYS)
+	@tests/lib/run-corpus.sh $(FUZZ_REPLAYS)
+
+# libFuzzer builds live in their own folder, every object instrumented
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS := $(FUZZ_SOURCES:tests/fuzz/fuzz_%.c=%)
+.PHONY: archives fuzz fuzz-programs fuzz-run $(addprefix fuzz-,$(FUZZ_TARGETS))
+archives: $(ARCHIVES)
+fuzz:
+	@$(MAKE) --no-print-directory O=$(O)/fuzz CC=$(CLANG) SAN=address,undefined \
+		CFLAGS='-fsanitize=fuzzer-no-link $(CFLAGS)' fuzz-programs
+	@$(MAKE) --no-print-directory O=$(O)/fuzz fuzz-run
+fuzz-programs: $(addprefix $(O)/fuzzer_,$(FUZZ_TARGETS))
+$(O)/fuzzer_%: $(O)/tests/fuzz/fuzz_%.o $(ARCHIVES)
+	$(CC) $(CFLAGS) -fsanitize=fuzzer $(HARDEN_LD) -o $@ $< -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS_ALL)
+fuzz-run: $(addprefix fuzz-,$(FUZZ_TARGETS))
+$(addprefix fuzz-,$(FUZZ_TARGETS)): fuzz-%:
+	@tests/lib/fuzz.sh $(O)/fuzzer_$* $* $(FUZZ_SECONDS)
+
+check: check-unit check-corpus

@@ -18,5 +18,6 @@ for test in "$@"; do
 	printf '%-40s %s (%d)\n' "$(basename "$test")" "$status" "$p"
 	if [ $status = FAILED ]; then cat "$log"; fi
 done
+[ -z "${RESULTS:-}" ] || echo "$passed $failed $skipped unit" >>"$RESULTS"
 echo "unit: $passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ]

@@ -185,7 +185,8 @@ test_I6_sizes_at_their_edges(void **state)
 	(void)state;
 	for (type = 1; type < MSG_COUNT; type++) {
 		const struct message_rule *r = &message_rules[type];
-		enum proc self = (enum proc)__builtin_ctz(r->to), peer = (enum proc)__builtin_ctz(r->from);
+		enum proc self = (enum proc)__builtin_ctz(r->to),
+			  peer = (enum proc)__builtin_ctz(r->from);
 
 		if (r->fd != FD_NONE)
 			continue;

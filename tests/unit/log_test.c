@@ -21,7 +21,8 @@ test_escape_leaves_text_alone(void **state)
 {
 	(void)state;
 	expect("plain", 5, "plain");
-	expect("Grüße, 世界 \U0001F600", strlen("Grüße, 世界 \U0001F600"), "Grüße, 世界 \U0001F600");
+	expect(
+	    "Grüße, 世界 \U0001F600", strlen("Grüße, 世界 \U0001F600"), "Grüße, 世界 \U0001F600");
 }
 
 static void
@@ -30,8 +31,8 @@ test_escape_control_characters(void **state)
 	(void)state;
 	expect("a\nb\x1b[31m\\", 9, "a\\x0ab\\x1b[31m\\x5c");
 	expect("\0", 1, "\\x00");
-	expect("\xc2\x9b", 2, "\\xc2\\x9b");		/* CSI as one code point */
-	expect("\xe2\x80\xae", 3, "\\xe2\\x80\\xae");	/* right-to-left override */
+	expect("\xc2\x9b", 2, "\\xc2\\x9b");          /* CSI as one code point */
+	expect("\xe2\x80\xae", 3, "\\xe2\\x80\\xae"); /* right-to-left override */
 }
 
 static void
@@ -39,10 +40,10 @@ test_escape_invalid_utf8(void **state)
 {
 	(void)state;
 	expect("\xff\xfe", 2, "\\xff\\xfe");
-	expect("\xc0\xaf", 2, "\\xc0\\xaf");		   /* overlong */
-	expect("\xed\xa0\x80", 3, "\\xed\\xa0\\x80");	   /* surrogate */
+	expect("\xc0\xaf", 2, "\\xc0\\xaf");                   /* overlong */
+	expect("\xed\xa0\x80", 3, "\\xed\\xa0\\x80");          /* surrogate */
 	expect("\xf4\x90\x80\x80", 4, "\\xf4\\x90\\x80\\x80"); /* past U+10FFFF */
-	expect("\xe4\xb8", 2, "\\xe4\\xb8");		   /* cut */
+	expect("\xe4\xb8", 2, "\\xe4\\xb8");                   /* cut */
 }
 
 static void

@@ -59,7 +59,8 @@ test_record_refuses_every_cut_and_growth(void **state)
 	record_put(&w, 2, 1, 1, "world", 5);
 	assert_int_equal(record_finish(&w, &data, &len, NULL), 0);
 	for (cut = 0; cut < len; cut++) {
-		copy = malloc(cut == 0 ? 1 : cut); /* exact, so that ASan sees a read past the end */
+		copy =
+		    malloc(cut == 0 ? 1 : cut); /* exact, so that ASan sees a read past the end */
 		memcpy(copy, data, cut);
 		assert_int_equal(record_open(&r, copy, cut, NULL), -1);
 		free(copy);
@@ -81,8 +82,8 @@ part(const char *s)
 static void
 test_CF_08_offer_round_trip_and_duplicates(void **state)
 {
-	struct offer_file files[2] = {{part("a.yaml"), part("text/yaml"), part("x: 1")},
-	    {part(""), part(""), part("")}};
+	struct offer_file files[2] = {
+	    {part("a.yaml"), part("text/yaml"), part("x: 1")}, {part(""), part(""), part("")}};
 	struct offer o = {.hash = part("hash"), .count = 2, .files = files}, back;
 	struct error err;
 	size_t len;
@@ -190,7 +191,8 @@ test_settings_defaults_and_bounds(void **state)
 	assert_int_equal(settings_bool(&s, SET_ACCEPTS_CONFIG), 0);
 	assert_true(settings_has(&s, SET_HEARTBEAT));
 	settings_free(&s);
-	assert_int_equal(section(&s, SET_HEARTBEAT, &zero, 8, PROC_NETD), -1); /* below the minimum */
+	assert_int_equal(
+	    section(&s, SET_HEARTBEAT, &zero, 8, PROC_NETD), -1); /* below the minimum */
 	assert_int_equal(section(&s, SET_HEARTBEAT, &v, 4, PROC_NETD), -1);
 }
 

@@ -1,0 +1,48 @@
+/*
+ * fuzz_record.c: a settings section and an offer as a taken-over writer would make them.
+ */
+#include <stdint.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "privsep/memfd.h"
+#include "privsep/offer.h"
+#include "privsep/record.h"
+#include "privsep/settings.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct record_entry e;
+	struct record r;
+	struct settings s;
+	struct offer o;
+	size_t pos = 0, total = 0;
+	char *again;
+	uint32_t self;
+	int fd;
+
+	if (record_open(&r, data, size, NULL) == 0)
+		while (record_next(&r, &pos, 0, &e))
+			for (total = 0; total < e.len; total++)
+				pos += (size_t)(e.value[total] & 0); /* touch every byte */
+	if (offer_open(&o, data, size, LIMIT_CONFIG_BYTES, NULL) == 0) {
+		if (offer_pack(&o, LIMIT_CONFIG_BYTES, &again, &total, NULL) == -1 || total != size)
+			abort();
+		free(again);
+		offer_close(&o);
+	}
+	fd = memfd_seal("fuzz", data, size, NULL);
+	if (fd == -1)
+		return 0;
+	for (self = PROC_PARENT; self < PROC_COUNT; self++)
+		if (settings_open(&s, fd, (enum proc)self, NULL) == 0) {
+			(void)settings_u64(&s, SET_HEARTBEAT);
+			free(settings_string(&s, SET_ENDPOINT));
+			settings_free(&s);
+		}
+	close(fd);
+	return 0;
+}
