@@ -282,6 +282,8 @@ struct msg_agent {
 	uint32_t kind;
 	int32_t pid;
 	uint32_t flags;
+	uint32_t uid; /* whom the agent runs as: link compares it with a connection's owner */
+	uint32_t pad;
 	uint64_t generation;
 	uint64_t started_ns; /* CLOCK_REALTIME, Unix nanoseconds */
 };

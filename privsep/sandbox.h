@@ -80,9 +80,22 @@ struct sandbox_result { /* what came to be in force */
 int sandbox_enter(const struct policy *p, const struct msg_start *start,
     struct sandbox_result *result, struct error *err);
 
+/* Before sandbox_enter: this descriptor's tree stays usable with these Landlock rights. */
+int sandbox_allow_fd(int fd, uint64_t rights);
+
 /* Pieces, for the parent and the agent. */
 int sandbox_seccomp(const struct policy *p, struct error *err);
-int sandbox_landlock_abi(void);
-int sandbox_capabilities(uint64_t keep, struct error *err);
+int sandbox_capabilities(
+    uint64_t keep, struct error *err); /* permitted and effective; no other set */
+int sandbox_bounding(uint64_t keep, struct error *err);
+int sandbox_landlock_abi(void);        /* 0: the kernel has none */
+uint64_t sandbox_landlock_fs(int abi); /* every file system right that ABI knows */
+
+/* A rule set: begin gives its descriptor; then rules; end enters the domain and closes it. */
+int sandbox_landlock_begin(int abi, int net, int scope_signal, struct error *err);
+int sandbox_landlock_fd(int ruleset, int abi, int fd, uint64_t rights, struct error *err);
+int sandbox_landlock_path(
+    int ruleset, int abi, const char *path, uint64_t rights, struct error *err);
+int sandbox_landlock_end(int ruleset, struct error *err);
 
 #endif

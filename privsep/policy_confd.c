@@ -1,0 +1,54 @@
+/*
+ * policy_confd.c: all that confd may do: write below its state directory (Landlock names it by the
+ * descriptor it was handed), answer on the control socket it was handed.  No socket of its own, no
+ * program, no signal.
+ */
+#include "policy_common.h"
+
+/* clang-format off: a table */
+static const struct syscall_rule syscalls[] = {
+    POLICY_MEMORY,
+    POLICY_CHANNELS,
+    POLICY_MEMFD,
+    POLICY_LOOP,
+    CALL("openat2", "files below the state directory (RESOLVE_BENEATH)"),
+    CALL1("openat", MASK_EQ(2, O_DIRECTORY, O_DIRECTORY), "listing a directory"),
+    CALL("read", "state"),
+    CALL("write", "state"),
+    CALL("pwrite64", "the state record"),
+    CALL("fsync", "durable state"),
+    CALL("fdatasync", "durable state"),
+    CALL("fallocate", "the state record's place"),
+    CALL("ftruncate", "the state record's place"),
+    CALL("mkdirat", "a new generation"),
+    CALL("renameat2", "atomic replacement"),
+    CALL("renameat", "atomic replacement"),
+    CALL("linkat", "the file that ran before, for going back without a write"),
+    CALL("unlinkat", "pruning generations"),
+    CALL("symlinkat", "current and committed, for people"),
+    CALL("readlinkat", "current and committed"),
+    CALL("fchmod", "modes of new files"),
+    CALL("fchown", "the agent's group on the directory agent/"),
+    CALL("getdents64", "listing generations"),
+    CALL("lseek", "listing generations"),
+    CALL("accept4", "opampctl comes"),
+    {NULL, 0, {{ARG_ANY, 0, 0, 0}}, NULL},
+};
+/* clang-format on */
+
+static const struct landlock_path paths[] = {{NULL, 0}};
+
+const struct policy policy_confd = {
+    .proc = PROC_CONFD,
+    .user = "_opampd_conf",
+    .namespaces = SANDBOX_NS_MOUNT | SANDBOX_NS_NET | SANDBOX_NS_IPC | SANDBOX_NS_UTS,
+    .empty_root = 1,
+    .syscalls = syscalls,
+    .paths = paths,
+    .landlock = 1,
+    .scope_signal = 1,
+    .limit_nofile = 128,
+    .limit_fsize = LIMIT_MEMFD,
+    .limit_data = 512 * MIB,
+    .limit_nproc = 0,
+};

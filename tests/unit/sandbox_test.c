@@ -1,0 +1,256 @@
+/*
+ * sandbox_test.c: each policy as the kernel enforces it: a child enters it and does one thing.
+ * (The tests of the real processes in their real sandbox are in tests/sandbox/.)
+ */
+#include "test.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "privsep/log.h"
+#include "privsep/sandbox.h"
+
+typedef int (*deed)(void); /* 0 done, else errno */
+
+/* The wait status of a child that entered the policy and did the deed. */
+static int
+after(const struct policy *p, deed what)
+{
+	struct msg_start start = {.uid = 65534, .gid = 65534};
+	struct sandbox_result result;
+	struct error err;
+	int status;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		if (getuid() != 0)
+			start.flags = CHILD_UNPRIVILEGED;
+		if (sandbox_enter(p, &start, &result, &err) == -1) {
+			dprintf(2, "%s\n", err.text);
+			_exit(200);
+		}
+		_exit(what());
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return status;
+}
+
+static int
+killed(int status)
+{
+	return WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS;
+}
+
+static int
+do_nothing(void)
+{
+	return 0;
+}
+
+static int
+do_socket(void)
+{
+	return socket(AF_INET, SOCK_STREAM, 0) == -1 ? errno : 0;
+}
+
+static int
+do_open(void)
+{
+	return syscall(SYS_openat, AT_FDCWD, "/etc/passwd", O_RDONLY) == -1 ? errno : 0;
+}
+
+static int
+do_exec(void)
+{
+	char *argv[] = {NULL};
+
+	return syscall(SYS_execve, "/bin/true", argv, argv) == -1 ? errno : 0;
+}
+
+static int
+do_kill(void)
+{
+	return syscall(SYS_kill, getppid(), 0) == -1 ? errno : 0;
+}
+
+static int
+do_fork(void)
+{
+	return (int)syscall(SYS_fork);
+}
+
+static int
+do_map_executable(void)
+{
+	return mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) ==
+		       MAP_FAILED
+		   ? errno
+		   : 0;
+}
+
+static const struct policy *const all[] = {
+    &policy_netd, &policy_link, &policy_confd, &policy_procd, &policy_merge};
+#define COUNT (sizeof(all) / sizeof(all[0]))
+
+static void
+test_I5_every_policy_can_be_entered(void **state)
+{
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < COUNT; i++)
+		assert_int_equal(after(all[i], do_nothing), 0);
+	assert_int_equal(after(&policy_connect, do_nothing), 0);
+}
+
+static void
+test_I3_no_socket(void **state)
+{
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < COUNT; i++)
+		assert_true(killed(after(all[i], do_socket)));
+}
+
+static void
+test_I5_no_program_no_fork_no_signal(void **state)
+{
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < COUNT; i++) {
+		assert_true(killed(after(all[i], do_exec)));
+		assert_true(killed(after(all[i], do_fork)));
+		assert_true(killed(after(all[i], do_kill)));
+	}
+	assert_true(killed(after(&policy_connect, do_exec)));
+	assert_true(killed(after(&policy_connect, do_kill)));
+}
+
+static void
+test_I5_no_executable_memory(void **state)
+{
+#ifdef OPAMPD_SANITIZED
+	skip(); /* the sanitizers' own rows allow any mapping */
+#endif
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < COUNT; i++)
+		assert_true(killed(after(all[i], do_map_executable)));
+}
+
+static void
+test_I3_no_file(void **state)
+{
+#ifdef OPAMPD_SANITIZED
+	skip(); /* the sanitizers open files for their reports */
+#endif
+	int status;
+
+	(void)state;
+	assert_true(killed(after(&policy_netd, do_open)));
+	assert_true(killed(after(&policy_link, do_open)));
+	assert_true(killed(after(&policy_procd, do_open)));
+	assert_true(killed(after(&policy_merge, do_open)));
+	assert_true(killed(after(&policy_confd, do_open))); /* openat only for directories */
+	status = after(&policy_connect, do_open);
+	assert_int_equal(WEXITSTATUS(status), 0); /* /etc is the resolver's */
+}
+
+static int
+do_confess(void)
+{
+	struct rlimit core;
+	char byte;
+
+	if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1 || prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) != 0)
+		return 1;
+	if (getrlimit(RLIMIT_CORE, &core) == -1 || core.rlim_max != 0)
+		return 2;
+	if (getuid() == 0 || geteuid() == 0)
+		return 3;
+	(void)byte;
+	return 0;
+}
+
+static void
+test_I5_no_new_privs_not_dumpable_no_core_not_root(void **state)
+{
+	/* the questions themselves are not on any allow-list: ask under a deny-list */
+	struct policy p = policy_netd;
+
+	(void)state;
+	p.deny_list = 1;
+	p.syscalls = policy_agent.syscalls;
+	assert_int_equal(after(&p, do_confess), 0);
+}
+
+static int
+do_mptcp(void)
+{
+	return socket(AF_INET, SOCK_STREAM, 262) == -1 ? errno : 0;
+}
+
+static int
+do_unshare(void)
+{
+	return (int)syscall(SYS_unshare, 0x10000000);
+}
+
+static void
+test_I13_the_agents_deny_list(void **state)
+{
+	struct policy p = policy_agent;
+	static const struct landlock_path none[] = {{NULL, 0}};
+
+	(void)state;
+	p.paths = none;
+	assert_int_equal(WEXITSTATUS(after(&p, do_mptcp)), EPROTONOSUPPORT);
+	assert_true(killed(after(&p, do_unshare)));
+	assert_int_equal(WEXITSTATUS(after(&p, do_socket)), 0);
+}
+
+static void
+test_every_row_says_why(void **state)
+{
+	size_t i;
+
+	(void)state;
+	for (i = PROC_PARENT; i < PROC_COUNT; i++) {
+		const struct syscall_rule *r;
+
+		for (r = policy_of((enum proc)i)->syscalls; r->name != NULL; r++)
+			assert_true(r->why != NULL && r->why[0] != '\0');
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_I5_every_policy_can_be_entered),
+	    cmocka_unit_test(test_I3_no_socket),
+	    cmocka_unit_test(test_I5_no_program_no_fork_no_signal),
+	    cmocka_unit_test(test_I5_no_executable_memory),
+	    cmocka_unit_test(test_I3_no_file),
+	    cmocka_unit_test(test_I5_no_new_privs_not_dumpable_no_core_not_root),
+	    cmocka_unit_test(test_I13_the_agents_deny_list),
+	    cmocka_unit_test(test_every_row_says_why),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
