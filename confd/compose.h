@@ -1,0 +1,65 @@
+/*
+ * compose.h: one configuration out of local files, remote files and what opampd injects.
+ * merge only.  The order, later wins:
+ *
+ *   1. a no-op pipeline, if nothing else has one and the Collector cannot do without
+ *   2. the entries of agent.config_files in their order; $REMOTE_CONFIG there, or else at the end,
+ *      stands for the remote files: by name, the one without a name last
+ *   3. what opampd injects, whatever the place of $OPAMP_EXTENSION_CONFIG: nothing overrides it
+ *
+ * Maps merge key by key; scalars and lists replace; the lists of service.extensions are joined
+ * without duplicates.
+ */
+#ifndef CONFD_COMPOSE_H
+#define CONFD_COMPOSE_H
+
+#include "expansion.h"
+#include "privsep/offer.h"
+
+enum noop_form {
+	NOOP_NONE,
+	NOOP_PIPELINE, /* nop receiver and exporter beneath everything */
+};
+
+struct compose_attribute {
+	const char *name, *value;
+};
+
+struct compose_file {
+	const char *name; /* for messages */
+	const char *data;
+	size_t len;
+};
+
+struct compose_input {
+	int inject;           /* 0: agents without the opamp extension */
+	const char *uid_text; /* instance uid, UUID text */
+	unsigned port;        /* link's */
+	enum noop_form noop;
+	const struct compose_attribute
+	    *attributes; /* resource attributes of the agent's telemetry */
+	size_t attribute_count;
+	const char *const *order; /* agent.config_files */
+	size_t order_count;
+	struct compose_file *local; /* one for each entry of order that is no placeholder */
+	size_t local_count;
+	const struct offer *remote; /* NULL: none */
+	struct expansion_list allowed;
+};
+
+struct compose_result {
+	char *data; /* malloc'd */
+	size_t len;
+	char warning[1024]; /* "" or one text for the log */
+};
+
+int compose_run(const struct compose_input *in, struct compose_result *out, struct error *err);
+
+/*
+ * The second look, in a fresh process, at the bytes that the first one emitted: what is injected is
+ * there and unchanged, and every expansion is either listed or in a local file.
+ */
+int compose_check(
+    const struct compose_input *in, const char *emitted, size_t len, struct error *err);
+
+#endif

@@ -1,0 +1,359 @@
+/*
+ * yaml.c: the tree (see yaml.h).  merge only.  Memory comes from chunks that go together.
+ */
+#include "yaml.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "privsep/limits.h"
+
+#define CHUNK_SIZE  (64 * 1024)
+#define INDEX_AFTER 16
+#define PLAIN       1 /* YAML_PLAIN_SCALAR_STYLE */
+#define DOUBLE      3 /* YAML_DOUBLE_QUOTED_SCALAR_STYLE */
+
+struct chunk {
+	struct chunk *next;
+	size_t used, size;
+	_Alignas(16) char data[];
+};
+
+static void *
+take(struct yaml_tree *t, size_t bytes)
+{
+	struct chunk *c = t->chunks;
+	size_t want = (bytes + 15) & ~(size_t)15, size = want > CHUNK_SIZE ? want : CHUNK_SIZE;
+	void *p;
+
+	if (want < bytes)
+		return NULL;
+	if (c == NULL || c->size - c->used < want) {
+		c = calloc(1, sizeof(*c) + size);
+		if (c == NULL)
+			return NULL;
+		c->size = size;
+		c->next = t->chunks;
+		t->chunks = c;
+	}
+	p = c->data + c->used;
+	c->used += want;
+	return p;
+}
+
+void
+yaml_free(struct yaml_tree *t)
+{
+	struct chunk *c = t->chunks, *next;
+
+	for (; c != NULL; c = next) {
+		next = c->next;
+		free(c);
+	}
+	memset(t, 0, sizeof(*t));
+}
+
+static char *
+keep(struct yaml_tree *t, const char *text, size_t len)
+{
+	char *copy = take(t, len + 1);
+
+	if (copy != NULL) {
+		memcpy(copy, text, len);
+		copy[len] = '\0';
+	}
+	return copy;
+}
+
+static struct yaml_node *
+new_node(struct yaml_tree *t, enum yaml_kind kind)
+{
+	struct yaml_node *n;
+
+	if (t->nodes >= LIMIT_YAML_NODES)
+		return NULL;
+	n = take(t, sizeof(*n));
+	if (n != NULL) {
+		t->nodes++;
+		n->kind = kind;
+		n->file = "";
+	}
+	return n;
+}
+
+struct yaml_node *
+yaml_new_map(struct yaml_tree *t)
+{
+	return new_node(t, YAML_MAP);
+}
+
+struct yaml_node *
+yaml_new_seq(struct yaml_tree *t)
+{
+	return new_node(t, YAML_SEQ);
+}
+
+static struct yaml_node *
+new_scalar(struct yaml_tree *t, const char *text, size_t len, int style)
+{
+	struct yaml_node *n = new_node(t, YAML_SCALAR);
+
+	if (n == NULL || (n->value = keep(t, text, len)) == NULL)
+		return NULL;
+	n->len = len;
+	n->style = style;
+	return n;
+}
+
+struct yaml_node *
+yaml_new_plain(struct yaml_tree *t, const char *text)
+{
+	return new_scalar(t, text, strlen(text), PLAIN);
+}
+
+struct yaml_node *
+yaml_new_literal(struct yaml_tree *t, const char *text)
+{
+	struct yaml_node *n;
+	size_t len = strlen(text), dollars = 0, i, o = 0;
+
+	for (i = 0; i < len; i++)
+		dollars += text[i] == '$';
+	n = new_node(t, YAML_SCALAR);
+	if (n == NULL || (n->value = take(t, len + dollars + 1)) == NULL)
+		return NULL;
+	for (i = 0; i < len; i++) {
+		n->value[o++] = text[i];
+		if (text[i] == '$')
+			n->value[o++] = '$';
+	}
+	n->len = o;
+	n->style = DOUBLE;
+	return n;
+}
+
+static uint32_t
+hash(const char *s, size_t len)
+{
+	uint32_t h = 2166136261u;
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		h = (h ^ (unsigned char)s[i]) * 16777619u;
+	return h ^ h >> 15;
+}
+
+static int
+same_text(const struct yaml_node *n, const char *s, size_t len)
+{
+	return n->len == len && memcmp(n->value, s, len) == 0;
+}
+
+static struct yaml_pair *
+find(const struct yaml_node *map, const char *key, size_t len)
+{
+	size_t i, at;
+
+	if (map->index == NULL) {
+		for (i = 0; i < map->count; i++)
+			if (same_text(map->pairs[i].key, key, len))
+				return &map->pairs[i];
+		return NULL;
+	}
+	for (at = hash(key, len) & (map->index_size - 1); map->index[at] != 0;
+	     at = (at + 1) & (map->index_size - 1))
+		if (same_text(map->pairs[map->index[at] - 1].key, key, len))
+			return &map->pairs[map->index[at] - 1];
+	return NULL;
+}
+
+static void
+index_put(struct yaml_node *map, size_t place)
+{
+	const struct yaml_node *key = map->pairs[place].key;
+	size_t at = hash(key->value, key->len) & (map->index_size - 1);
+
+	while (map->index[at] != 0)
+		at = (at + 1) & (map->index_size - 1);
+	map->index[at] = (uint32_t)place + 1;
+}
+
+static int
+index_grow(struct yaml_tree *t, struct yaml_node *map)
+{
+	size_t i, size = map->index_size == 0 ? 64 : map->index_size;
+
+	if (map->count < INDEX_AFTER || map->count * 2 < map->index_size)
+		return 0;
+	while (size < map->count * 4)
+		size *= 2;
+	map->index = take(t, size * sizeof(*map->index));
+	if (map->index == NULL)
+		return -1;
+	map->index_size = size;
+	for (i = 0; i < map->count; i++)
+		index_put(map, i);
+	return 0;
+}
+
+/* Room for one more element of `unit` bytes; the old array stays in its chunk. */
+static void *
+grow(struct yaml_tree *t, struct yaml_node *n, const void *old, size_t unit)
+{
+	size_t size = n->size == 0 ? 4 : n->size * 2;
+	void *bigger;
+
+	if (n->count < n->size)
+		return (void *)(uintptr_t)old;
+	bigger = take(t, size * unit);
+	if (bigger == NULL)
+		return NULL;
+	if (n->count > 0)
+		memcpy(bigger, old, n->count * unit);
+	n->size = size;
+	return bigger;
+}
+
+struct yaml_node *
+yaml_get(const struct yaml_node *map, const char *key)
+{
+	struct yaml_pair *p;
+
+	if (map == NULL || map->kind != YAML_MAP)
+		return NULL;
+	p = find(map, key, strlen(key));
+	return p == NULL ? NULL : p->value;
+}
+
+int
+yaml_set_node(
+    struct yaml_tree *t, struct yaml_node *map, struct yaml_node *key, struct yaml_node *value)
+{
+	struct yaml_pair *p;
+
+	if (key == NULL || value == NULL)
+		return -1;
+	p = find(map, key->value, key->len);
+	if (p != NULL) {
+		p->value = value;
+		return 0;
+	}
+	p = grow(t, map, map->pairs, sizeof(*p));
+	if (p == NULL)
+		return -1;
+	map->pairs = p;
+	map->pairs[map->count++] = (struct yaml_pair){key, value};
+	if (map->index != NULL)
+		index_put(map, map->count - 1);
+	return index_grow(t, map);
+}
+
+int
+yaml_set(struct yaml_tree *t, struct yaml_node *map, const char *key, struct yaml_node *value)
+{
+	return yaml_set_node(t, map, yaml_new_plain(t, key), value);
+}
+
+int
+yaml_append(struct yaml_tree *t, struct yaml_node *seq, struct yaml_node *item)
+{
+	struct yaml_node **items;
+
+	if (item == NULL)
+		return -1;
+	items = grow(t, seq, seq->items, sizeof(*items));
+	if (items == NULL)
+		return -1;
+	seq->items = items;
+	seq->items[seq->count++] = item;
+	return 0;
+}
+
+struct yaml_node *
+yaml_copy(struct yaml_tree *t, const struct yaml_node *from, int depth)
+{
+	struct yaml_node *n;
+	size_t i;
+
+	if (depth > (int)LIMIT_YAML_DEPTH || from == NULL)
+		return NULL;
+	n = new_node(t, from->kind);
+	if (n == NULL)
+		return NULL;
+	n->file = from->file;
+	n->line = from->line;
+	n->column = from->column;
+	n->style = from->style;
+	if (from->tag != NULL && (n->tag = keep(t, from->tag, strlen(from->tag))) == NULL)
+		return NULL;
+	if (from->kind == YAML_SCALAR) {
+		n->len = from->len;
+		n->value = keep(t, from->value, from->len);
+		return n->value == NULL ? NULL : n;
+	}
+	for (i = 0; i < from->count; i++) {
+		int r = from->kind == YAML_SEQ
+			    ? yaml_append(t, n, yaml_copy(t, from->items[i], depth + 1))
+			    : yaml_set_node(t, n, yaml_copy(t, from->pairs[i].key, depth + 1),
+				  yaml_copy(t, from->pairs[i].value, depth + 1));
+
+		if (r == -1)
+			return NULL;
+	}
+	return n;
+}
+
+static int
+same_tag(const struct yaml_node *a, const struct yaml_node *b)
+{
+	if (a->tag == NULL || b->tag == NULL)
+		return a->tag == b->tag;
+	return strcmp(a->tag, b->tag) == 0;
+}
+
+int
+yaml_equal(const struct yaml_node *a, const struct yaml_node *b, int depth)
+{
+	size_t i;
+
+	if (a == NULL || b == NULL)
+		return a == b;
+	if (depth > 2 * (int)LIMIT_YAML_DEPTH || a->kind != b->kind || !same_tag(a, b))
+		return 0;
+	if (a->kind == YAML_SCALAR)
+		return same_text(a, b->value, b->len) && (a->style == PLAIN) == (b->style == PLAIN);
+	if (a->count != b->count)
+		return 0;
+	for (i = 0; i < a->count; i++) {
+		if (a->kind == YAML_SEQ) {
+			if (!yaml_equal(a->items[i], b->items[i], depth + 1))
+				return 0;
+		} else if (!yaml_equal(a->pairs[i].key, b->pairs[i].key, depth + 1) ||
+			   !yaml_equal(a->pairs[i].value, b->pairs[i].value, depth + 1)) {
+			return 0;
+		}
+	}
+	return 1;
+}
+
+int
+yaml_is(const struct yaml_node *n, const char *s)
+{
+	return n != NULL && n->kind == YAML_SCALAR && same_text(n, s, strlen(s));
+}
+
+int
+yaml_error(struct error *err, const struct yaml_node *at, const char *fmt, ...)
+{
+	char text[ERROR_TEXT / 2];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (at == NULL || at->line == 0)
+		return error_set(err, "%s", text);
+	return error_set(err, "%s:%u:%u: %s", at->file, at->line, at->column, text);
+}

@@ -1,0 +1,93 @@
+/*
+ * yaml.h: YAML as a bounded tree, from libyaml's events.  merge only: nothing else links libyaml.
+ * The document interface of libyaml is not used: it retypes scalars and shares aliases.
+ * A tree remembers where each node stood, and each scalar exactly as it was written.
+ */
+#ifndef CONFD_YAML_H
+#define CONFD_YAML_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "privsep/error.h"
+
+enum yaml_kind {
+	YAML_SCALAR,
+	YAML_MAP,
+	YAML_SEQ
+};
+
+enum yaml_trust {
+	YAML_LOCAL,  /* aliases are copied, counted; anchors are fine */
+	YAML_REMOTE, /* no anchors, aliases or merge keys: what a server sends is machine-made */
+};
+
+struct yaml_pair;
+
+struct yaml_node {
+	enum yaml_kind kind;
+	char *tag;             /* NULL when none was written */
+	const char *file;      /* for messages; borrowed */
+	uint32_t line, column; /* from 1; 0 = made by opampd */
+	/* scalar */
+	char *value; /* len bytes and a NUL */
+	size_t len;
+	int style; /* yaml_scalar_style_t; 1 is plain */
+	/* seq: items; map: pairs.  count of them */
+	struct yaml_node **items;
+	struct yaml_pair *pairs;
+	size_t count, size;
+	uint32_t *index; /* map: hash of the key to place + 1; NULL while small */
+	size_t index_size;
+};
+
+struct yaml_pair {
+	struct yaml_node *key; /* always a scalar */
+	struct yaml_node *value;
+};
+
+struct yaml_tree {              /* owns every node; zero-initialise */
+	struct yaml_node *root; /* NULL for an empty document */
+	void *chunks;
+	size_t nodes;
+};
+
+/*
+ * Reads one document.  file is the name for messages and is borrowed by the nodes.
+ * Errors are "file:line:col: what is wrong, and what to do".
+ */
+int yaml_load(struct yaml_tree *t, const char *file, const char *data, size_t len,
+    enum yaml_trust trust, struct error *err);
+void yaml_free(struct yaml_tree *t);
+
+/* Emits block style, scalars exactly as they were; the buffer is malloc'd.  head: comment lines or NULL. */
+int yaml_emit(
+    const struct yaml_node *root, const char *head, char **data, size_t *len, struct error *err);
+
+/* New nodes in t; NULL when the limits or memory are reached. */
+struct yaml_node *yaml_new_map(struct yaml_tree *t);
+struct yaml_node *yaml_new_seq(struct yaml_tree *t);
+struct yaml_node *yaml_new_plain(struct yaml_tree *t, const char *text); /* true, false, a number */
+/* A string for the Collector that means just these bytes: quoted, and each $ doubled. */
+struct yaml_node *yaml_new_literal(struct yaml_tree *t, const char *text);
+struct yaml_node *yaml_copy(struct yaml_tree *t, const struct yaml_node *from, int depth);
+
+/* NULL when map is no map or has no such key. */
+struct yaml_node *yaml_get(const struct yaml_node *map, const char *key);
+/* Puts or replaces; 0, or -1 without memory. */
+int yaml_set(struct yaml_tree *t, struct yaml_node *map, const char *key, struct yaml_node *value);
+int yaml_set_node(
+    struct yaml_tree *t, struct yaml_node *map, struct yaml_node *key, struct yaml_node *value);
+int yaml_append(struct yaml_tree *t, struct yaml_node *seq, struct yaml_node *item);
+
+/* Equal in kind, tags, values and whether a scalar was plain; order of map keys counts. */
+int yaml_equal(const struct yaml_node *a, const struct yaml_node *b, int depth);
+
+/* The scalar's text is s, plain or quoted. */
+int yaml_is(const struct yaml_node *n, const char *s);
+
+/* error_set with the node's place in front. */
+int yaml_error(struct error *err, const struct yaml_node *at, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#endif
