@@ -1,0 +1,570 @@
+/*
+ * settings_read.c: opampd.yaml (see settings_read.h).  merge only, in its sandbox.
+ */
+#include "settings_read.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "settings_value.h"
+#include "yaml.h"
+
+static void problem_at(struct settings_reader *r, uint32_t line, uint32_t column, const char *fmt,
+    ...) __attribute__((format(printf, 4, 5)));
+
+static void
+problem_at(struct settings_reader *r, uint32_t line, uint32_t column, const char *fmt, ...)
+{
+	struct settings_problem *p;
+	va_list ap;
+	int n;
+
+	if (r->problem_count == SETTINGS_ERRORS)
+		return;
+	p = &r->problems[r->problem_count++];
+	p->line = line;
+	p->column = column;
+	if (line == 0)
+		n = snprintf(p->text, sizeof(p->text), "%s: ", r->file);
+	else
+		n = snprintf(p->text, sizeof(p->text), "%s:%u:%u: ", r->file, line, column);
+	if (n < 0 || (size_t)n >= sizeof(p->text))
+		return;
+	va_start(ap, fmt);
+	(void)vsnprintf(p->text + n, sizeof(p->text) - (size_t)n, fmt, ap);
+	va_end(ap);
+}
+
+static void
+warning(struct settings_reader *r, const struct yaml_node *at, const char *what, const char *name)
+{
+	size_t used = strlen(r->warnings);
+
+	(void)snprintf(r->warnings + used, sizeof(r->warnings) - used, "%s:%u:%u: %s%s\n", r->file,
+	    at->line, at->column, what, name);
+}
+
+static const struct setting_rule *
+rule_named(const char *name)
+{
+	int i;
+
+	for (i = 1; i < SET_COUNT; i++)
+		if (setting_rules[i].name != NULL && strcmp(setting_rules[i].name, name) == 0)
+			return &setting_rules[i];
+	return NULL;
+}
+
+static int
+is_section(const char *name)
+{
+	size_t len = strlen(name);
+	int i;
+
+	for (i = 1; i < SET_COUNT; i++)
+		if (setting_rules[i].name != NULL &&
+		    strncmp(setting_rules[i].name, name, len) == 0 &&
+		    setting_rules[i].name[len] == '.')
+			return 1;
+	return 0;
+}
+
+static void
+store(struct settings_reader *r, const struct setting_rule *rule, const struct yaml_node *at,
+    const void *value, size_t len)
+{
+	uint16_t column = at->column > UINT16_MAX ? UINT16_MAX : (uint16_t)at->column;
+	uint32_t i;
+
+	for (i = 1; i < PROC_COUNT; i++)
+		if ((rule->to & 1u << i) != 0)
+			record_put(&r->sections[i], rule->key, at->line, column, value, len);
+	r->seen[rule->key].set = 1;
+	r->seen[rule->key].line = at->line;
+	r->seen[rule->key].column = at->column;
+}
+
+/* The scalar's text after expansion, or NULL with the problem noted.  The caller frees it. */
+static char *
+text_of(struct settings_reader *r, const char *name, const struct yaml_node *n)
+{
+	char missing[128] = "", *out;
+	struct error err;
+	int whole;
+
+	if (n->kind != YAML_SCALAR) {
+		problem_at(r, n->line, n->column, "%s: a single value belongs here, not a %s", name,
+		    n->kind == YAML_MAP ? "section" : "list");
+		return NULL;
+	}
+	out = settings_expand(n->value, r->environment, &whole, missing, sizeof(missing), &err);
+	if (out == NULL)
+		problem_at(r, n->line, n->column, "%s: %s", name, err.text);
+	else if (missing[0] != '\0')
+		warning(r, n, "environment variable not set, taken as empty: ", missing);
+	return out;
+}
+
+static char *
+absolute(struct settings_reader *r, const char *text)
+{
+	char *path;
+
+	if (text[0] == '/' || r->cwd == NULL)
+		return strdup(text);
+	while (text[0] == '.' && text[1] == '/')
+		text += 2;
+	if (asprintf(&path, "%s%s%s", r->cwd, r->cwd[strlen(r->cwd) - 1] == '/' ? "" : "/",
+		strcmp(text, ".") == 0 ? "" : text) == -1)
+		return NULL;
+	return path;
+}
+
+static int
+is_uuid(const char *s)
+{
+	size_t i;
+
+	for (i = 0; i < 36; i++) {
+		if (i == 8 || i == 13 || i == 18 || i == 23) {
+			if (s[i] != '-')
+				return 0;
+		} else if (s[i] == '\0' || strchr("0123456789abcdefABCDEF", s[i]) == NULL) {
+			return 0;
+		}
+	}
+	return s[36] == '\0';
+}
+
+/* What a text must be beyond its type; NULL when it is. */
+static const char *
+text_fault(const struct setting_rule *rule, const char *text, struct error *err)
+{
+	if (text[0] == '\0' && rule->type != SETTING_STRING)
+		return "empty: give a value, or remove the line";
+	if (strlen(text) > rule->max)
+		return "too long";
+	if (rule->type == SETTING_URL &&
+	    settings_url(text, rule->words, rule->key == SET_HEALTH_ENDPOINT, err) == -1)
+		return err->text;
+	if (rule->key == SET_INSTANCE_ID && !is_uuid(text))
+		return "not a UUID of 36 characters";
+	if (rule->key == SET_CONFIG_NAME && (strchr(text, '/') != NULL || text[0] == '.'))
+		return "a plain file name, without slashes or a dot at its start";
+	if (rule->type == SETTING_USER && (strcmp(text, "root") == 0 || strcmp(text, "0") == 0))
+		return "root is refused: name an ordinary system user";
+	return NULL;
+}
+
+static void
+read_text(struct settings_reader *r, const struct setting_rule *rule, const struct yaml_node *n)
+{
+	char *text = text_of(r, rule->name, n), *path;
+	const char *fault;
+	struct error err;
+
+	if (text == NULL)
+		return;
+	fault = text_fault(rule, text, &err);
+	if (fault != NULL) {
+		problem_at(r, n->line, n->column, "%s: %s", rule->name, fault);
+	} else if (rule->type == SETTING_PATH) {
+		path = absolute(r, text);
+		if (path != NULL)
+			store(r, rule, n, path, strlen(path));
+		free(path);
+	} else {
+		store(r, rule, n, text, strlen(text));
+	}
+	if (rule->key == SET_RUN_AS && fault == NULL)
+		(void)snprintf(r->run_as, sizeof(r->run_as), "%s", text);
+	free(text);
+}
+
+static void
+read_number(struct settings_reader *r, const struct setting_rule *rule, const struct yaml_node *n)
+{
+	char *text = text_of(r, rule->name, n);
+	struct error err;
+	uint64_t value;
+
+	if (text == NULL)
+		return;
+	if (settings_number(rule, text, &value, &err) == -1) {
+		problem_at(r, n->line, n->column, "%s: %s", rule->name, err.text);
+	} else if (rule->type == SETTING_FALSE && value != 0) {
+		problem_at(r, n->line, n->column, "%s: true is not possible: %s", rule->name,
+		    rule->meaning);
+	} else if (rule->key == SET_ROLLBACK && value == 0) {
+		problem_at(
+		    r, n->line, n->column, "%s: %s; remove the line", rule->name, rule->meaning);
+	} else {
+		store(r, rule, n, &value, sizeof(value));
+		r->seen[rule->key].number = value;
+	}
+	free(text);
+}
+
+static void
+read_list(struct settings_reader *r, const struct setting_rule *rule, const struct yaml_node *n)
+{
+	char *text, *path;
+	size_t i;
+
+	if (n->kind != YAML_SEQ) {
+		problem_at(r, n->line, n->column,
+		    "%s: a list belongs here: one \"- value\" a line, or [a, b]", rule->name);
+		return;
+	}
+	for (i = 0; i < n->count; i++) {
+		const struct yaml_node *item = n->items[i];
+		/* "$REMOTE_CONFIG" and "${config}" are ours, not the environment's */
+		int raw = rule->key == SET_CONFIG_FILES || rule->key == SET_ARGS ||
+			  rule->key == SET_VALIDATE_ARGS || rule->key == SET_REMOTE_EXPANSION;
+
+		text = raw && item->kind == YAML_SCALAR ? strdup(item->value)
+							: text_of(r, rule->name, item);
+		if (text == NULL)
+			continue;
+		if (strlen(text) > rule->max) {
+			problem_at(r, item->line, item->column, "%s: too long", rule->name);
+		} else if (rule->key == SET_CONFIG_FILES && text[0] == '$' &&
+			   strcmp(text, "$REMOTE_CONFIG") != 0 &&
+			   strcmp(text, "$OPAMP_EXTENSION_CONFIG") != 0 &&
+			   strcmp(text, "$OWN_TELEMETRY_CONFIG") != 0) {
+			problem_at(r, item->line, item->column,
+			    "%s: \"%.80s\" is none of $REMOTE_CONFIG, $OPAMP_EXTENSION_CONFIG, "
+			    "$OWN_TELEMETRY_CONFIG",
+			    rule->name, text);
+		} else if (rule->key == SET_CONFIG_FILES && text[0] != '$') {
+			path = absolute(r, text);
+			if (path != NULL)
+				store(r, rule, item, path, strlen(path));
+			free(path);
+		} else {
+			store(r, rule, item, text, strlen(text));
+		}
+		free(text);
+	}
+}
+
+static void
+store_pair(struct settings_reader *r, const struct setting_rule *rule, const struct yaml_node *key,
+    const struct yaml_node *value)
+{
+	char *text = text_of(r, rule->name, value), *both;
+	size_t len;
+
+	if (text == NULL)
+		return;
+	len = key->len + 1 + strlen(text);
+	both = malloc(len + 1);
+	if (len > rule->max || both == NULL) {
+		problem_at(
+		    r, value->line, value->column, "%s: %.80s: too long", rule->name, key->value);
+	} else if (rule->type == SETTING_HEADERS &&
+		   (strpbrk(text, "\r\n") != NULL || key->len == 0 ||
+		       strpbrk(key->value, " \t\r\n:") != NULL)) {
+		problem_at(r, key->line, key->column,
+		    "%s: a header has no line ends, and its name no blanks or colon", rule->name);
+	} else {
+		memcpy(both, key->value, key->len + 1);
+		memcpy(both + key->len + 1, text, strlen(text));
+		store(r, rule, key, both, len);
+	}
+	free(both);
+	free(text);
+}
+
+static void
+read_map(struct settings_reader *r, const struct setting_rule *rule, const struct yaml_node *n)
+{
+	size_t i, k;
+
+	if (n->kind != YAML_MAP) {
+		problem_at(
+		    r, n->line, n->column, "%s: \"name: value\" lines belong here", rule->name);
+		return;
+	}
+	for (i = 0; i < n->count; i++) {
+		const struct yaml_node *value = n->pairs[i].value;
+
+		if (rule->type == SETTING_HEADERS && value->kind == YAML_SEQ)
+			for (k = 0; k < value->count; k++)
+				store_pair(r, rule, n->pairs[i].key, value->items[k]);
+		else
+			store_pair(r, rule, n->pairs[i].key, value);
+	}
+}
+
+static void
+read_key(struct settings_reader *r, const struct setting_rule *rule, const struct yaml_node *key,
+    const struct yaml_node *value)
+{
+	switch (rule->type) {
+	case SETTING_REFUSED:
+		problem_at(r, key->line, key->column, "%s: %s", rule->name, rule->meaning);
+		break;
+	case SETTING_BOOL:
+	case SETTING_FALSE:
+	case SETTING_INT:
+	case SETTING_SIZE:
+	case SETTING_DURATION:
+	case SETTING_ENUM:
+		read_number(r, rule, value);
+		break;
+	case SETTING_LIST:
+		read_list(r, rule, value);
+		break;
+	case SETTING_MAP:
+	case SETTING_HEADERS:
+		read_map(r, rule, value);
+		break;
+	default:
+		read_text(r, rule, value);
+		break;
+	}
+}
+
+static void
+read_section(struct settings_reader *r, const struct yaml_node *map, const char *prefix, int depth)
+{
+	const struct setting_rule *rule;
+	const char *near;
+	char name[256];
+	size_t i;
+
+	for (i = 0; i < map->count; i++) {
+		const struct yaml_node *key = map->pairs[i].key, *value = map->pairs[i].value;
+
+		(void)snprintf(name, sizeof(name), "%s%s%.100s", prefix,
+		    prefix[0] == '\0' ? "" : ".", key->value);
+		rule = rule_named(name);
+		if (rule != NULL) {
+			read_key(r, rule, key, value);
+		} else if (is_section(name) && value->kind == YAML_MAP && depth < 8) {
+			read_section(r, value, name, depth + 1);
+		} else if (is_section(name) && value->kind == YAML_SCALAR && value->len == 0) {
+			continue; /* a section without content */
+		} else if (is_section(name)) {
+			problem_at(r, value->line, value->column,
+			    "%s: is a section: its keys belong below it", name);
+		} else {
+			near = settings_nearest(name);
+			problem_at(r, key->line, key->column, "%s: unknown key%s%s%s", name,
+			    near != NULL ? "; did you mean " : "", near != NULL ? near : "",
+			    near != NULL ? "?" : ": see opampd.yaml(5)");
+		}
+	}
+}
+
+static void
+conflict(struct settings_reader *r, enum setting key, const char *what)
+{
+	problem_at(r, r->seen[key].line, r->seen[key].column, "%s: %s", setting_name(key), what);
+}
+
+static uint64_t
+number(const struct settings_reader *r, enum setting key)
+{
+	struct settings none = {0};
+
+	return r->seen[key].set ? r->seen[key].number : settings_u64(&none, key);
+}
+
+static void
+check_between(struct settings_reader *r)
+{
+	int generic = number(r, SET_AGENT_TYPE) == 1;
+
+	if ((r->seen[SET_CERT_FILE].set || r->seen[SET_CERT_PEM].set) !=
+	    (r->seen[SET_KEY_FILE].set || r->seen[SET_KEY_PEM].set))
+		conflict(r,
+		    r->seen[SET_CERT_FILE].set  ? SET_CERT_FILE
+		    : r->seen[SET_CERT_PEM].set ? SET_CERT_PEM
+		    : r->seen[SET_KEY_FILE].set ? SET_KEY_FILE
+						: SET_KEY_PEM,
+		    "a client certificate and its key go together: give both, or neither");
+	if (r->seen[SET_CA_FILE].set && r->seen[SET_CA_PEM].set)
+		conflict(r, SET_CA_PEM, "ca_file is given too: keep one");
+	if (r->seen[SET_CERT_FILE].set && r->seen[SET_CERT_PEM].set)
+		conflict(r, SET_CERT_PEM, "cert_file is given too: keep one");
+	if (r->seen[SET_KEY_FILE].set && r->seen[SET_KEY_PEM].set)
+		conflict(r, SET_KEY_PEM, "key_file is given too: keep one");
+	if (number(r, SET_TLS_MIN) > number(r, SET_TLS_MAX))
+		conflict(r, SET_TLS_MAX, "older than min_version");
+	if (number(r, SET_RECONNECT_MIN) > number(r, SET_RECONNECT_MAX))
+		conflict(r, r->seen[SET_RECONNECT_MAX].set ? SET_RECONNECT_MAX : SET_RECONNECT_MIN,
+		    "initial_delay is longer than max_delay");
+	if (number(r, SET_RESTART_MIN) > number(r, SET_RESTART_MAX))
+		conflict(r, r->seen[SET_RESTART_MAX].set ? SET_RESTART_MAX : SET_RESTART_MIN,
+		    "initial_delay is longer than max_delay");
+	if (r->seen[SET_SETTLING].set && number(r, SET_SETTLING) >= number(r, SET_APPLY_TIMEOUT))
+		conflict(r, SET_SETTLING, "must be shorter than agent.config_apply_timeout");
+	if (!generic && number(r, SET_CONFIG_FORMAT) == 1)
+		conflict(r, SET_CONFIG_FORMAT, "raw is for agent.type generic");
+	if (!generic && r->seen[SET_VALIDATE_ARGS].set)
+		conflict(r, SET_VALIDATE_ARGS,
+		    "for agent.type generic: a Collector is asked with its own `validate`");
+}
+
+static void
+check_required(struct settings_reader *r)
+{
+	int i;
+
+	for (i = 1; i < SET_COUNT; i++)
+		if (setting_rules[i].required && !r->seen[i].set && r->problem_count == 0)
+			problem_at(r, 0, 0, "%s is missing: %s", setting_rules[i].name,
+			    setting_rules[i].meaning);
+}
+
+/* ---- users, from the texts of /etc/passwd and /etc/group */
+
+static int
+field_number(const char *s, uint32_t *value)
+{
+	char *end;
+	unsigned long n = strtoul(s, &end, 10);
+
+	if (end == s || *end != ':' || n > UINT32_MAX - 1)
+		return -1;
+	*value = (uint32_t)n;
+	return 0;
+}
+
+static const char *
+line_of(const char *text, const char *name)
+{
+	size_t len = strlen(name);
+	const char *s;
+
+	for (s = text; s != NULL && *s != '\0';
+	     s = strchr(s, '\n') == NULL ? NULL : strchr(s, '\n') + 1)
+		if (strncmp(s, name, len) == 0 && s[len] == ':')
+			return s + len + 1;
+	return NULL;
+}
+
+int
+settings_user(const char *passwd, const char *name, uint32_t *uid, uint32_t *gid)
+{
+	const char *s = line_of(passwd, name);
+
+	if (s == NULL || (s = strchr(s, ':')) == NULL || field_number(++s, uid) == -1)
+		return -1;
+	s = strchr(s, ':') + 1;
+	return field_number(s, gid);
+}
+
+int
+settings_group(const char *group, const char *name, uint32_t *gid)
+{
+	const char *s = line_of(group, name);
+
+	if (s == NULL || (s = strchr(s, ':')) == NULL)
+		return -1;
+	return field_number(s + 1, gid);
+}
+
+static void
+resolve_user(struct settings_reader *r, enum setting key, const char *name)
+{
+	uint32_t ids[2];
+
+	if (settings_user(r->users.passwd, name, &ids[0], &ids[1]) == -1) {
+		problem_at(r, r->seen[key].line, r->seen[key].column,
+		    "there is no user %s in /etc/passwd; make it: useradd --system --user-group "
+		    "--no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin %s",
+		    name, name);
+	} else if (ids[0] == 0 || ids[1] == 0) {
+		problem_at(r, r->seen[key].line, r->seen[key].column,
+		    "user %s is root, or in its group", name);
+	} else {
+		record_put(&r->sections[PROC_PARENT], (uint16_t)key, 0, 0, ids, sizeof(ids));
+	}
+}
+
+static void
+resolve_users(struct settings_reader *r, const struct yaml_node *groups)
+{
+	static const struct {
+		enum setting key;
+		const char *name;
+	} ours[] = {{SET_UID_NETD, "_opampd_net"}, {SET_UID_LINK, "_opampd_link"},
+	    {SET_UID_CONFD, "_opampd_conf"}, {SET_UID_PROCD, "_opampd_proc"},
+	    {SET_UID_CONNECT, "_opampd_dns"}, {SET_UID_MERGE, "_opampd_merge"}};
+	uint32_t gid;
+	size_t i;
+
+	for (i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+		resolve_user(r, ours[i].key, ours[i].name);
+	r->seen[SET_UID_AGENT] = r->seen[SET_RUN_AS];
+	resolve_user(r, SET_UID_AGENT, r->run_as[0] != '\0' ? r->run_as : "_opampd_agent");
+	gid = UINT32_MAX;
+	(void)settings_group(r->users.group, "opampd", &gid);
+	record_put(&r->sections[PROC_PARENT], SET_GID_READER, 0, 0, &gid, sizeof(gid));
+	gid = UINT32_MAX;
+	(void)settings_group(r->users.group, "opampd-admin", &gid);
+	record_put(&r->sections[PROC_PARENT], SET_GID_ADMIN, 0, 0, &gid, sizeof(gid));
+	for (i = 0; groups != NULL && groups->kind == YAML_SEQ && i < groups->count; i++) {
+		const struct yaml_node *g = groups->items[i];
+
+		if (g->kind != YAML_SCALAR)
+			continue;
+		if (settings_group(r->users.group, g->value, &gid) == -1)
+			problem_at(r, g->line, g->column,
+			    "agent.groups: there is no group %.60s in /etc/group", g->value);
+		else
+			record_put(&r->sections[PROC_PARENT], SET_GID_EXTRA, g->line, 0, &gid,
+			    sizeof(gid));
+	}
+}
+
+static int
+by_place(const void *a, const void *b)
+{
+	const struct settings_problem *x = a, *y = b;
+
+	if (x->line != y->line)
+		return x->line < y->line ? -1 : 1;
+	return x->column < y->column ? -1 : x->column > y->column;
+}
+
+int
+settings_read(struct settings_reader *r, const char *data, size_t len)
+{
+	struct yaml_tree tree = {0};
+	struct error err;
+
+	if (yaml_load(&tree, r->file, data, len, YAML_LOCAL, &err) == -1) {
+		(void)snprintf(
+		    r->problems[0].text, sizeof(r->problems[0].text), "%.590s", err.text);
+		r->problem_count = 1;
+		yaml_free(&tree);
+		return -1;
+	}
+	if (tree.root != NULL && tree.root->kind != YAML_MAP)
+		problem_at(r, tree.root->line, tree.root->column,
+		    "the settings are sections such as \"server:\" with keys below them");
+	else if (tree.root != NULL)
+		read_section(r, tree.root, "", 0);
+	check_between(r);
+	check_required(r);
+	if (r->users.wanted)
+		resolve_users(r, yaml_get(yaml_get(tree.root, "agent"), "groups"));
+	yaml_free(&tree);
+	qsort(r->problems, r->problem_count, sizeof(r->problems[0]), by_place);
+	return r->problem_count == 0 ? 0 : -1;
+}
+
+void
+settings_reader_free(struct settings_reader *r)
+{
+	size_t i;
+
+	for (i = 0; i < PROC_COUNT; i++)
+		record_discard(&r->sections[i]);
+}

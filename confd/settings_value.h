@@ -1,0 +1,31 @@
+/*
+ * settings_value.h: single values of opampd.yaml: texts into numbers, in words when they are not.
+ * merge only.
+ */
+#ifndef CONFD_SETTINGS_VALUE_H
+#define CONFD_SETTINGS_VALUE_H
+
+#include <stdint.h>
+
+#include "privsep/error.h"
+#include "privsep/settings.h"
+
+/* BOOL, INT, SIZE, DURATION, ENUM: 0, or -1 and why not ("\"10\" is not a duration: ..."). */
+int settings_number(
+    const struct setting_rule *rule, const char *text, uint64_t *value, struct error *err);
+
+/*
+ * Expands ${NAME}, ${env:NAME}, ${env:NAME:-default} and $$ as opampsupervisor does.  The result is
+ * malloc'd; *whole is 1 when the text was one expansion and nothing else.  missing gets the name of
+ * an unset variable, or is left alone.
+ */
+char *settings_expand(const char *text, const char *environment, int *whole, char *missing,
+    size_t missing_size, struct error *err);
+
+/* The known key nearest to name, or NULL when none is near. */
+const char *settings_nearest(const char *name);
+
+/* scheme://host[:port][/path] of the words' schemes, without userinfo, query or fragment. */
+int settings_url(const char *text, const char *schemes, int loopback_only, struct error *err);
+
+#endif
