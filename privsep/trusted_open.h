@@ -1,0 +1,29 @@
+/*
+ * trusted_open.h: opening what the settings name.  The parent only.
+ * As root, a file is trusted when it and every directory on the way belong to root and nobody else
+ * may write them; a symbolic link is followed only where it stands in such a directory.  Started by
+ * an ordinary user, that user is trusted as well.
+ */
+#ifndef PRIVSEP_TRUSTED_OPEN_H
+#define PRIVSEP_TRUSTED_OPEN_H
+
+#include <sys/types.h>
+
+#include "error.h"
+
+enum trusted_kind {
+	TRUSTED_FILE,
+	TRUSTED_DIRECTORY
+};
+
+/* An open descriptor (O_CLOEXEC, read-only), or -1 with the component at fault and the remedy. */
+int trusted_open(const char *path, enum trusted_kind kind, uid_t owner, struct error *err);
+
+/*
+ * The directory at path, made if it is missing (one level) with this owner, group and mode; the
+ * directory above must be trusted.  A directory that is there must have that owner.
+ */
+int trusted_directory(
+    const char *path, uid_t trusted, uid_t owner, gid_t group, mode_t mode, struct error *err);
+
+#endif
