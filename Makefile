@@ -1,10 +1,7 @@
 # opampd: one GNU Makefile.
 #
 #   make                 build everything into build/ (or O=DIR)
-#   make check           build and run every test that needs no Go; with Go, the interop tests too
-#   make check-interop   the real Collector and the reference server library
-#   make demo            the walkthrough, for a newcomer
-#   make install         DESTDIR= and PREFIX= are honoured
+#   make check           install what is needed, build, run the tests
 #   make fuzz            every fuzz target, FUZZ_SECONDS each (clang)
 #
 # CC=gcc or CC=clang; SAN=address,undefined for a sanitized build; WERROR=1 as CI has it.
@@ -44,7 +41,7 @@ ifneq ($(WERROR),)
 WARN += -Werror
 endif
 HARDEN := -fstack-protector-strong -fstack-clash-protection -fcf-protection=full \
-	-ftrivial-auto-var-init=zero -fzero-call-used-regs=used-gpr -fno-strict-overflow -fPIE
+	-ftrivial-auto-var-init=zero -fzero-call-used-regs=used-gpr -fno-strict-overflow -fPIE -fvisibility=hidden
 HARDEN_LD := -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code -Wl,--as-needed
 ifeq ($(SAN),)
 OPT := -O2 -D_FORTIFY_SOURCE=3
@@ -142,12 +139,22 @@ DEPS := $(SOURCES:%.c=$(O)/%.d)
 
 include tests/tests.mk
 
+.PHONY: help
+help:
+	@sed -n 's/^#   //p' Makefile
+
 # ---- packages, by name, from the system's own registry
 .PHONY: deps deps-check
 deps:
 	@tests/lib/need-packages.sh $(PACKAGES_BUILD)
 deps-check: deps
 	@tests/lib/need-packages.sh $(PACKAGES_CHECK)
+
+# ---- the users that opampd needs when root starts it
+USERS := _opampd_net _opampd_dns _opampd_link _opampd_conf _opampd_merge _opampd_proc _opampd_agent
+.PHONY: users
+users:
+	@tests/lib/need-users.sh $(USERS)
 
 .PHONY: clean
 clean:

@@ -50,7 +50,7 @@ join_lists(struct composer *c, struct yaml_node *into, const struct yaml_node *f
 				from->items[i]->len) == 0)
 				break;
 		if (k == into->count &&
-		    yaml_append(&c->tree, into, yaml_copy(&c->tree, from->items[i], 0)) == -1)
+		    tree_append(&c->tree, into, tree_copy(&c->tree, from->items[i], 0)) == -1)
 			return no_memory(c);
 	}
 	return 0;
@@ -66,11 +66,11 @@ merge_maps(struct composer *c, struct yaml_node *into, const struct yaml_node *f
 	size_t i;
 
 	if (depth > (int)LIMIT_YAML_DEPTH)
-		return yaml_error(c->err, from, "nested more than 64 deep");
+		return tree_error(c->err, from, "nested more than 64 deep");
 	for (i = 0; i < from->count; i++) {
 		value = from->pairs[i].value;
 		(void)snprintf(below, sizeof(below), "%s.%s", path, from->pairs[i].key->value);
-		mine = yaml_get(into, from->pairs[i].key->value);
+		mine = tree_get(into, from->pairs[i].key->value);
 		if (mine != NULL && mine->kind == YAML_MAP && value->kind == YAML_MAP) {
 			if (merge_maps(c, mine, value, below, depth + 1) == -1)
 				return -1;
@@ -86,8 +86,8 @@ merge_maps(struct composer *c, struct yaml_node *into, const struct yaml_node *f
 		if (mine != NULL && mine->kind == YAML_MAP && value->kind == YAML_SCALAR &&
 		    value->len == 0 && value->style == 1)
 			continue;
-		key = yaml_copy(&c->tree, from->pairs[i].key, 0);
-		if (yaml_set_node(&c->tree, into, key, yaml_copy(&c->tree, value, depth)) == -1)
+		key = tree_copy(&c->tree, from->pairs[i].key, 0);
+		if (tree_set_node(&c->tree, into, key, tree_copy(&c->tree, value, depth)) == -1)
 			return no_memory(c);
 	}
 	return 0;
@@ -106,19 +106,19 @@ merge_file(
 	struct yaml_tree *t = &c->sources[c->source_count++];
 	struct yaml_node *ours;
 
-	if (yaml_load(t, name, data, len, trust, c->err) == -1)
+	if (tree_load(t, name, data, len, trust, c->err) == -1)
 		return -1;
 	if (is_empty_document(t->root))
 		return 0;
 	if (t->root->kind != YAML_MAP)
-		return yaml_error(c->err, t->root, "a configuration is a map of sections, not a %s",
+		return tree_error(c->err, t->root, "a configuration is a map of sections, not a %s",
 		    t->root->kind == YAML_SEQ ? "list" : "single value");
-	ours = yaml_get(yaml_get(t->root, "extensions"), "opamp");
+	ours = tree_get(tree_get(t->root, "extensions"), "opamp");
 	if (trust == YAML_REMOTE) {
 		if (expansion_check(t->root, &c->in->allowed, NULL, 0, c->err) == -1)
 			return -1;
 		if (c->in->inject && ours != NULL)
-			return yaml_error(c->err, ours,
+			return tree_error(c->err, ours,
 			    "extensions.opamp is opampd's: leave it out of the remote "
 			    "configuration");
 	} else if (c->in->inject && ours != NULL) {
@@ -163,7 +163,7 @@ merge_remote(struct composer *c)
 
 		name = f->name.len == 0 ? strdup("remote configuration")
 					: strndup(f->name.data, f->name.len);
-		text = name == NULL ? NULL : yaml_new_plain(&c->tree, name);
+		text = name == NULL ? NULL : tree_new_plain(&c->tree, name);
 		free(name);
 		if (text == NULL)
 			return no_memory(c);
@@ -203,11 +203,11 @@ merge_sources(struct composer *c)
 static struct yaml_node *
 section(struct composer *c, struct yaml_node *map, const char *key)
 {
-	struct yaml_node *n = yaml_get(map, key);
+	struct yaml_node *n = tree_get(map, key);
 
 	if (n == NULL || n->kind != YAML_MAP) {
-		n = yaml_new_map(&c->tree);
-		if (n == NULL || map == NULL || yaml_set(&c->tree, map, key, n) == -1)
+		n = tree_new_map(&c->tree);
+		if (n == NULL || map == NULL || tree_set(&c->tree, map, key, n) == -1)
 			return NULL;
 	}
 	return n;
@@ -216,9 +216,9 @@ section(struct composer *c, struct yaml_node *map, const char *key)
 static struct yaml_node *
 list_of(struct composer *c, const char *one)
 {
-	struct yaml_node *n = yaml_new_seq(&c->tree);
+	struct yaml_node *n = tree_new_seq(&c->tree);
 
-	if (n == NULL || yaml_append(&c->tree, n, yaml_new_plain(&c->tree, one)) == -1)
+	if (n == NULL || tree_append(&c->tree, n, tree_new_plain(&c->tree, one)) == -1)
 		return NULL;
 	return n;
 }
@@ -226,7 +226,7 @@ list_of(struct composer *c, const char *one)
 static int
 put(struct composer *c, struct yaml_node *map, const char *key, struct yaml_node *value)
 {
-	if (map == NULL || value == NULL || yaml_set(&c->tree, map, key, value) == -1)
+	if (map == NULL || value == NULL || tree_set(&c->tree, map, key, value) == -1)
 		return no_memory(c);
 	return 0;
 }
@@ -234,12 +234,12 @@ put(struct composer *c, struct yaml_node *map, const char *key, struct yaml_node
 static int
 inject_noop(struct composer *c)
 {
-	struct yaml_node *service = yaml_get(c->tree.root, "service"), *pipeline;
+	struct yaml_node *service = tree_get(c->tree.root, "service"), *pipeline;
 
-	if (c->in->noop != NOOP_PIPELINE || yaml_get(service, "pipelines") != NULL)
+	if (c->in->noop != NOOP_PIPELINE || tree_get(service, "pipelines") != NULL)
 		return 0;
-	if (put(c, section(c, c->tree.root, "receivers"), "nop", yaml_new_map(&c->tree)) == -1 ||
-	    put(c, section(c, c->tree.root, "exporters"), "nop", yaml_new_map(&c->tree)) == -1)
+	if (put(c, section(c, c->tree.root, "receivers"), "nop", tree_new_map(&c->tree)) == -1 ||
+	    put(c, section(c, c->tree.root, "exporters"), "nop", tree_new_map(&c->tree)) == -1)
 		return -1;
 	pipeline =
 	    section(c, section(c, section(c, c->tree.root, "service"), "pipelines"), "traces");
@@ -251,16 +251,16 @@ inject_noop(struct composer *c)
 static struct yaml_node *
 extension(struct composer *c)
 {
-	struct yaml_node *opamp = yaml_new_map(&c->tree), *ws;
+	struct yaml_node *opamp = tree_new_map(&c->tree), *ws;
 	char endpoint[64];
 
 	(void)snprintf(endpoint, sizeof(endpoint), "ws://127.0.0.1:%u/v1/opamp", c->in->port);
 	ws = section(c, section(c, opamp, "server"), "ws");
-	if (put(c, opamp, "instance_uid", yaml_new_literal(&c->tree, c->in->uid_text)) == -1 ||
-	    put(c, ws, "endpoint", yaml_new_literal(&c->tree, endpoint)) == -1 ||
-	    put(c, section(c, ws, "tls"), "insecure", yaml_new_plain(&c->tree, "true")) == -1 ||
+	if (put(c, opamp, "instance_uid", tree_new_literal(&c->tree, c->in->uid_text)) == -1 ||
+	    put(c, ws, "endpoint", tree_new_literal(&c->tree, endpoint)) == -1 ||
+	    put(c, section(c, ws, "tls"), "insecure", tree_new_plain(&c->tree, "true")) == -1 ||
 	    put(c, section(c, opamp, "capabilities"), "reports_available_components",
-		yaml_new_plain(&c->tree, "false")) == -1)
+		tree_new_plain(&c->tree, "false")) == -1)
 		return NULL;
 	return opamp;
 }
@@ -274,24 +274,24 @@ set_in_list(
 	size_t i;
 
 	for (i = 0; i < list->count; i++)
-		if (yaml_is(yaml_get(list->items[i], "name"), a->name)) {
+		if (tree_is(tree_get(list->items[i], "name"), a->name)) {
 			if (!force)
 				return 0;
 			return put(
-			    c, list->items[i], "value", yaml_new_literal(&c->tree, a->value));
+			    c, list->items[i], "value", tree_new_literal(&c->tree, a->value));
 		}
-	item = yaml_new_map(&c->tree);
-	if (put(c, item, "name", yaml_new_literal(&c->tree, a->name)) == -1 ||
-	    put(c, item, "value", yaml_new_literal(&c->tree, a->value)) == -1)
+	item = tree_new_map(&c->tree);
+	if (put(c, item, "name", tree_new_literal(&c->tree, a->name)) == -1 ||
+	    put(c, item, "value", tree_new_literal(&c->tree, a->value)) == -1)
 		return -1;
-	return yaml_append(&c->tree, list, item) == -1 ? no_memory(c) : 0;
+	return tree_append(&c->tree, list, item) == -1 ? no_memory(c) : 0;
 }
 
 static int
 inject_resource(struct composer *c, struct yaml_node *telemetry)
 {
 	struct yaml_node *resource = section(c, telemetry, "resource"),
-			 *list = yaml_get(resource, "attributes");
+			 *list = tree_get(resource, "attributes");
 	size_t i;
 
 	if (resource == NULL)
@@ -303,8 +303,8 @@ inject_resource(struct composer *c, struct yaml_node *telemetry)
 		if (list != NULL && list->kind == YAML_SEQ) {
 			if (set_in_list(c, list, a, force) == -1)
 				return -1;
-		} else if (force || yaml_get(resource, a->name) == NULL) {
-			if (put(c, resource, a->name, yaml_new_literal(&c->tree, a->value)) == -1)
+		} else if (force || tree_get(resource, a->name) == NULL) {
+			if (put(c, resource, a->name, tree_new_literal(&c->tree, a->value)) == -1)
 				return -1;
 		}
 	}
@@ -320,20 +320,20 @@ inject(struct composer *c)
 	if (put(c, section(c, c->tree.root, "extensions"), "opamp", extension(c)) == -1)
 		return -1;
 	service = section(c, c->tree.root, "service");
-	list = yaml_get(service, "extensions");
+	list = tree_get(service, "extensions");
 	if (list == NULL || list->kind != YAML_SEQ) {
-		list = yaml_new_seq(&c->tree);
+		list = tree_new_seq(&c->tree);
 		if (put(c, service, "extensions", list) == -1)
 			return -1;
 	}
-	for (i = 0; i < list->count && !yaml_is(list->items[i], "opamp"); i++)
+	for (i = 0; i < list->count && !tree_is(list->items[i], "opamp"); i++)
 		;
 	if (i == list->count &&
-	    yaml_append(&c->tree, list, yaml_new_plain(&c->tree, "opamp")) == -1)
+	    tree_append(&c->tree, list, tree_new_plain(&c->tree, "opamp")) == -1)
 		return no_memory(c);
 	telemetry = section(c, service, "telemetry");
 	logs = section(c, telemetry, "logs");
-	if (put(c, logs, "encoding", yaml_new_plain(&c->tree, "json")) == -1 ||
+	if (put(c, logs, "encoding", tree_new_plain(&c->tree, "json")) == -1 ||
 	    put(c, logs, "output_paths", list_of(c, "stdout")) == -1 ||
 	    put(c, logs, "error_output_paths", list_of(c, "stderr")) == -1)
 		return -1;
@@ -345,15 +345,15 @@ static int
 check_emitted(struct composer *c)
 {
 	struct yaml_tree again = {0};
-	int r = yaml_load(&again, "result", c->out->data, c->out->len, YAML_REMOTE, c->err);
+	int r = tree_load(&again, "result", c->out->data, c->out->len, YAML_REMOTE, c->err);
 
 	if (r == -1)
 		error_prefix(c->err, "reading back what was written");
-	else if (!yaml_equal(again.root, c->tree.root, 0))
+	else if (!tree_equal(again.root, c->tree.root, 0))
 		r = error_set(c->err,
 		    "the written configuration does not read as it was meant: some value "
 		    "cannot be kept; quote unusual texts");
-	yaml_free(&again);
+	tree_free(&again);
 	return r;
 }
 
@@ -366,7 +366,7 @@ compose_run(const struct compose_input *in, struct compose_result *out, struct e
 
 	memset(out, 0, sizeof(*out));
 	c.sources = calloc(files + 1, sizeof(*c.sources));
-	c.tree.root = yaml_new_map(&c.tree);
+	c.tree.root = tree_new_map(&c.tree);
 	if (c.sources == NULL || c.tree.root == NULL) {
 		no_memory(&c);
 		goto out;
@@ -375,7 +375,7 @@ compose_run(const struct compose_input *in, struct compose_result *out, struct e
 		goto out;
 	if (in->inject && (inject_noop(&c) == -1 || inject(&c) == -1))
 		goto out;
-	if (yaml_emit(c.tree.root, HEAD, &out->data, &out->len, err) == -1)
+	if (tree_emit(c.tree.root, HEAD, &out->data, &out->len, err) == -1)
 		goto out;
 	r = check_emitted(&c);
 	if (r == -1) {
@@ -384,16 +384,16 @@ compose_run(const struct compose_input *in, struct compose_result *out, struct e
 	}
 out:
 	for (i = 0; c.sources != NULL && i < c.source_count; i++)
-		yaml_free(&c.sources[i]);
+		tree_free(&c.sources[i]);
 	free(c.sources);
-	yaml_free(&c.tree);
+	tree_free(&c.tree);
 	return r;
 }
 
 static int
 check_injected(const struct compose_input *in, const struct yaml_node *root, struct error *err)
 {
-	const struct yaml_node *opamp = yaml_get(yaml_get(root, "extensions"), "opamp"), *list, *ws;
+	const struct yaml_node *opamp = tree_get(tree_get(root, "extensions"), "opamp"), *list, *ws;
 	struct yaml_tree scratch = {0};
 	struct composer c = {.in = in, .err = err};
 	struct yaml_node *want;
@@ -402,14 +402,14 @@ check_injected(const struct compose_input *in, const struct yaml_node *root, str
 
 	c.tree = scratch;
 	want = extension(&c);
-	ws = yaml_get(yaml_get(opamp, "server"), "ws");
-	r = want != NULL && opamp != NULL && yaml_equal(opamp, want, 0) && ws != NULL ? 0 : -1;
-	yaml_free(&c.tree);
+	ws = tree_get(tree_get(opamp, "server"), "ws");
+	r = want != NULL && opamp != NULL && tree_equal(opamp, want, 0) && ws != NULL ? 0 : -1;
+	tree_free(&c.tree);
 	if (r == -1)
 		return error_set(err, "extensions.opamp is not as opampd made it");
-	list = yaml_get(yaml_get(root, "service"), "extensions");
+	list = tree_get(tree_get(root, "service"), "extensions");
 	for (i = 0; list != NULL && list->kind == YAML_SEQ && i < list->count; i++)
-		if (yaml_is(list->items[i], "opamp"))
+		if (tree_is(list->items[i], "opamp"))
 			return 0;
 	return error_set(err, "service.extensions does not start opamp");
 }
@@ -420,21 +420,21 @@ compose_check(const struct compose_input *in, const char *emitted, size_t len, s
 	struct expansion_list known = {0};
 	struct yaml_tree tree = {0}, local;
 	size_t i;
-	int r = yaml_load(&tree, "result", emitted, len, YAML_REMOTE, err);
+	int r = tree_load(&tree, "result", emitted, len, YAML_REMOTE, err);
 
 	for (i = 0; r == 0 && i < in->local_count; i++) {
 		memset(&local, 0, sizeof(local));
-		r = yaml_load(&local, in->local[i].name, in->local[i].data, in->local[i].len,
+		r = tree_load(&local, in->local[i].name, in->local[i].data, in->local[i].len,
 		    YAML_LOCAL, err);
 		if (r == 0 && expansion_collect(local.root, &known, 0) == -1)
 			r = error_set(err, "%s: cannot list its expansions", in->local[i].name);
-		yaml_free(&local);
+		tree_free(&local);
 	}
 	if (r == 0)
 		r = expansion_check(tree.root, &in->allowed, &known, 0, err);
 	if (r == 0 && in->inject)
 		r = check_injected(in, tree.root, err);
 	expansion_list_free(&known);
-	yaml_free(&tree);
+	tree_free(&tree);
 	return r == 0 ? 0 : error_prefix(err, "checking the merged configuration");
 }

@@ -187,11 +187,11 @@ check(void *ctx, const struct yaml_node *at, const char *name)
 	struct check *c = ctx;
 
 	if (name == NULL)
-		return yaml_error(
+		return tree_error(
 		    c->err, at, "\"${\" without its \"}\": write $${ for the characters");
 	if (expansion_listed(c->allowed, name) || expansion_listed(c->known, name))
 		return 0;
-	return yaml_error(c->err, at,
+	return tree_error(c->err, at,
 	    "the expansion ${%.200s} is not allowed in a remote configuration; an operator who "
 	    "wants it "
 	    "adds to opampd.yaml: policy: {remote_expansion: [\"%.200s\"]}",

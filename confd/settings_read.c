@@ -539,11 +539,11 @@ settings_read(struct settings_reader *r, const char *data, size_t len)
 	struct yaml_tree tree = {0};
 	struct error err;
 
-	if (yaml_load(&tree, r->file, data, len, YAML_LOCAL, &err) == -1) {
+	if (tree_load(&tree, r->file, data, len, YAML_LOCAL, &err) == -1) {
 		(void)snprintf(
 		    r->problems[0].text, sizeof(r->problems[0].text), "%.590s", err.text);
 		r->problem_count = 1;
-		yaml_free(&tree);
+		tree_free(&tree);
 		return -1;
 	}
 	if (tree.root != NULL && tree.root->kind != YAML_MAP)
@@ -554,8 +554,8 @@ settings_read(struct settings_reader *r, const char *data, size_t len)
 	check_between(r);
 	check_required(r);
 	if (r->users.wanted)
-		resolve_users(r, yaml_get(yaml_get(tree.root, "agent"), "groups"));
-	yaml_free(&tree);
+		resolve_users(r, tree_get(tree_get(tree.root, "agent"), "groups"));
+	tree_free(&tree);
 	qsort(r->problems, r->problem_count, sizeof(r->problems[0]), by_place);
 	return r->problem_count == 0 ? 0 : -1;
 }

@@ -129,6 +129,7 @@ int
 settings_number(
     const struct setting_rule *rule, const char *text, uint64_t *value, struct error *err)
 {
+	const char *digits = text;
 	char words[200];
 	size_t i;
 
@@ -140,7 +141,7 @@ settings_number(
 			return error_set(err, "\"%.80s\" is neither true nor false", text);
 		return 0;
 	case SETTING_INT:
-		if (parse_digits(&text, value) == -1 || *text != '\0')
+		if (parse_digits(&digits, value) == -1 || *digits != '\0')
 			return error_set(err, "\"%.80s\" is not a whole number", text);
 		break;
 	case SETTING_SIZE:

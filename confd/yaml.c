@@ -44,7 +44,7 @@ take(struct yaml_tree *t, size_t bytes)
 }
 
 void
-yaml_free(struct yaml_tree *t)
+tree_free(struct yaml_tree *t)
 {
 	struct chunk *c = t->chunks, *next;
 
@@ -84,13 +84,13 @@ new_node(struct yaml_tree *t, enum yaml_kind kind)
 }
 
 struct yaml_node *
-yaml_new_map(struct yaml_tree *t)
+tree_new_map(struct yaml_tree *t)
 {
 	return new_node(t, YAML_MAP);
 }
 
 struct yaml_node *
-yaml_new_seq(struct yaml_tree *t)
+tree_new_seq(struct yaml_tree *t)
 {
 	return new_node(t, YAML_SEQ);
 }
@@ -108,13 +108,13 @@ new_scalar(struct yaml_tree *t, const char *text, size_t len, int style)
 }
 
 struct yaml_node *
-yaml_new_plain(struct yaml_tree *t, const char *text)
+tree_new_plain(struct yaml_tree *t, const char *text)
 {
 	return new_scalar(t, text, strlen(text), PLAIN);
 }
 
 struct yaml_node *
-yaml_new_literal(struct yaml_tree *t, const char *text)
+tree_new_literal(struct yaml_tree *t, const char *text)
 {
 	struct yaml_node *n;
 	size_t len = strlen(text), dollars = 0, i, o = 0;
@@ -217,7 +217,7 @@ grow(struct yaml_tree *t, struct yaml_node *n, const void *old, size_t unit)
 }
 
 struct yaml_node *
-yaml_get(const struct yaml_node *map, const char *key)
+tree_get(const struct yaml_node *map, const char *key)
 {
 	struct yaml_pair *p;
 
@@ -228,7 +228,7 @@ yaml_get(const struct yaml_node *map, const char *key)
 }
 
 int
-yaml_set_node(
+tree_set_node(
     struct yaml_tree *t, struct yaml_node *map, struct yaml_node *key, struct yaml_node *value)
 {
 	struct yaml_pair *p;
@@ -251,13 +251,13 @@ yaml_set_node(
 }
 
 int
-yaml_set(struct yaml_tree *t, struct yaml_node *map, const char *key, struct yaml_node *value)
+tree_set(struct yaml_tree *t, struct yaml_node *map, const char *key, struct yaml_node *value)
 {
-	return yaml_set_node(t, map, yaml_new_plain(t, key), value);
+	return tree_set_node(t, map, tree_new_plain(t, key), value);
 }
 
 int
-yaml_append(struct yaml_tree *t, struct yaml_node *seq, struct yaml_node *item)
+tree_append(struct yaml_tree *t, struct yaml_node *seq, struct yaml_node *item)
 {
 	struct yaml_node **items;
 
@@ -272,7 +272,7 @@ yaml_append(struct yaml_tree *t, struct yaml_node *seq, struct yaml_node *item)
 }
 
 struct yaml_node *
-yaml_copy(struct yaml_tree *t, const struct yaml_node *from, int depth)
+tree_copy(struct yaml_tree *t, const struct yaml_node *from, int depth)
 {
 	struct yaml_node *n;
 	size_t i;
@@ -295,9 +295,9 @@ yaml_copy(struct yaml_tree *t, const struct yaml_node *from, int depth)
 	}
 	for (i = 0; i < from->count; i++) {
 		int r = from->kind == YAML_SEQ
-			    ? yaml_append(t, n, yaml_copy(t, from->items[i], depth + 1))
-			    : yaml_set_node(t, n, yaml_copy(t, from->pairs[i].key, depth + 1),
-				  yaml_copy(t, from->pairs[i].value, depth + 1));
+			    ? tree_append(t, n, tree_copy(t, from->items[i], depth + 1))
+			    : tree_set_node(t, n, tree_copy(t, from->pairs[i].key, depth + 1),
+				  tree_copy(t, from->pairs[i].value, depth + 1));
 
 		if (r == -1)
 			return NULL;
@@ -314,7 +314,7 @@ same_tag(const struct yaml_node *a, const struct yaml_node *b)
 }
 
 int
-yaml_equal(const struct yaml_node *a, const struct yaml_node *b, int depth)
+tree_equal(const struct yaml_node *a, const struct yaml_node *b, int depth)
 {
 	size_t i;
 
@@ -328,10 +328,10 @@ yaml_equal(const struct yaml_node *a, const struct yaml_node *b, int depth)
 		return 0;
 	for (i = 0; i < a->count; i++) {
 		if (a->kind == YAML_SEQ) {
-			if (!yaml_equal(a->items[i], b->items[i], depth + 1))
+			if (!tree_equal(a->items[i], b->items[i], depth + 1))
 				return 0;
-		} else if (!yaml_equal(a->pairs[i].key, b->pairs[i].key, depth + 1) ||
-			   !yaml_equal(a->pairs[i].value, b->pairs[i].value, depth + 1)) {
+		} else if (!tree_equal(a->pairs[i].key, b->pairs[i].key, depth + 1) ||
+			   !tree_equal(a->pairs[i].value, b->pairs[i].value, depth + 1)) {
 			return 0;
 		}
 	}
@@ -339,13 +339,13 @@ yaml_equal(const struct yaml_node *a, const struct yaml_node *b, int depth)
 }
 
 int
-yaml_is(const struct yaml_node *n, const char *s)
+tree_is(const struct yaml_node *n, const char *s)
 {
 	return n != NULL && n->kind == YAML_SCALAR && same_text(n, s, strlen(s));
 }
 
 int
-yaml_error(struct error *err, const struct yaml_node *at, const char *fmt, ...)
+tree_error(struct error *err, const struct yaml_node *at, const char *fmt, ...)
 {
 	char text[ERROR_TEXT / 2];
 	va_list ap;

@@ -56,38 +56,38 @@ struct yaml_tree {              /* owns every node; zero-initialise */
  * Reads one document.  file is the name for messages and is borrowed by the nodes.
  * Errors are "file:line:col: what is wrong, and what to do".
  */
-int yaml_load(struct yaml_tree *t, const char *file, const char *data, size_t len,
+int tree_load(struct yaml_tree *t, const char *file, const char *data, size_t len,
     enum yaml_trust trust, struct error *err);
-void yaml_free(struct yaml_tree *t);
+void tree_free(struct yaml_tree *t);
 
 /* Emits block style, scalars exactly as they were; the buffer is malloc'd.  head: comment lines or NULL. */
-int yaml_emit(
+int tree_emit(
     const struct yaml_node *root, const char *head, char **data, size_t *len, struct error *err);
 
 /* New nodes in t; NULL when the limits or memory are reached. */
-struct yaml_node *yaml_new_map(struct yaml_tree *t);
-struct yaml_node *yaml_new_seq(struct yaml_tree *t);
-struct yaml_node *yaml_new_plain(struct yaml_tree *t, const char *text); /* true, false, a number */
+struct yaml_node *tree_new_map(struct yaml_tree *t);
+struct yaml_node *tree_new_seq(struct yaml_tree *t);
+struct yaml_node *tree_new_plain(struct yaml_tree *t, const char *text); /* true, false, a number */
 /* A string for the Collector that means just these bytes: quoted, and each $ doubled. */
-struct yaml_node *yaml_new_literal(struct yaml_tree *t, const char *text);
-struct yaml_node *yaml_copy(struct yaml_tree *t, const struct yaml_node *from, int depth);
+struct yaml_node *tree_new_literal(struct yaml_tree *t, const char *text);
+struct yaml_node *tree_copy(struct yaml_tree *t, const struct yaml_node *from, int depth);
 
 /* NULL when map is no map or has no such key. */
-struct yaml_node *yaml_get(const struct yaml_node *map, const char *key);
+struct yaml_node *tree_get(const struct yaml_node *map, const char *key);
 /* Puts or replaces; 0, or -1 without memory. */
-int yaml_set(struct yaml_tree *t, struct yaml_node *map, const char *key, struct yaml_node *value);
-int yaml_set_node(
+int tree_set(struct yaml_tree *t, struct yaml_node *map, const char *key, struct yaml_node *value);
+int tree_set_node(
     struct yaml_tree *t, struct yaml_node *map, struct yaml_node *key, struct yaml_node *value);
-int yaml_append(struct yaml_tree *t, struct yaml_node *seq, struct yaml_node *item);
+int tree_append(struct yaml_tree *t, struct yaml_node *seq, struct yaml_node *item);
 
 /* Equal in kind, tags, values and whether a scalar was plain; order of map keys counts. */
-int yaml_equal(const struct yaml_node *a, const struct yaml_node *b, int depth);
+int tree_equal(const struct yaml_node *a, const struct yaml_node *b, int depth);
 
 /* The scalar's text is s, plain or quoted. */
-int yaml_is(const struct yaml_node *n, const char *s);
+int tree_is(const struct yaml_node *n, const char *s);
 
 /* error_set with the node's place in front. */
-int yaml_error(struct error *err, const struct yaml_node *at, const char *fmt, ...)
+int tree_error(struct error *err, const struct yaml_node *at, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * yaml_emit.c: a tree back into YAML, by libyaml's emitter.  merge only.
+ * tree_emit.c: a tree back into YAML, by libyaml's emitter.  merge only.
  * Scalars keep the style and tag they came with, so that nothing changes its type on the way.
  */
 #include <stdlib.h>
@@ -93,7 +93,7 @@ emit_document(yaml_emitter_t *emitter, const struct yaml_node *root)
 }
 
 int
-yaml_emit(
+tree_emit(
     const struct yaml_node *root, const char *head, char **data, size_t *len, struct error *err)
 {
 	struct output o = {0};

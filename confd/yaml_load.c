@@ -1,5 +1,5 @@
 /*
- * yaml_load.c: libyaml's events into the tree of yaml.h, within limits.  merge only.
+ * tree_load.c: libyaml's events into the tree of yaml.h, within limits.  merge only.
  * No recursion: an explicit stack of at most LIMIT_YAML_DEPTH open collections.
  */
 #include <stdlib.h>
@@ -95,7 +95,7 @@ resolve_alias(struct loader *l, const yaml_event_t *e)
 				    l, &e->start_mark, "an alias inside what it stands for");
 				return NULL;
 			}
-		return place(l, yaml_copy(l->tree, l->anchors[i].node, (int)l->depth), e);
+		return place(l, tree_copy(l->tree, l->anchors[i].node, (int)l->depth), e);
 	}
 	(void)fault(l, &e->start_mark, "an alias without an anchor before it");
 	return NULL;
@@ -104,7 +104,7 @@ resolve_alias(struct loader *l, const yaml_event_t *e)
 static int
 add_pair(struct loader *l, struct yaml_node *map, struct yaml_node *key, struct yaml_node *value)
 {
-	if (yaml_set_node(l->tree, map, key, value) == -1)
+	if (tree_set_node(l->tree, map, key, value) == -1)
 		return error_set(l->err, "%s:%u:%u: no memory", l->file, key->line, key->column);
 	return 0;
 }
@@ -117,14 +117,14 @@ check_key(struct loader *l, const struct yaml_node *map, const struct yaml_node 
 
 	if (key->kind != YAML_SCALAR)
 		return fault(l, at, "a key must be a plain or quoted word");
-	if (key->style == YAML_PLAIN_SCALAR_STYLE && yaml_is(key, "<<"))
+	if (key->style == YAML_PLAIN_SCALAR_STYLE && tree_is(key, "<<"))
 		return fault(l, at, "merge keys (<<) are not part of YAML 1.2: write the keys out");
 	if (memchr(key->value, '\0', key->len) != NULL)
 		return fault(l, at, "a key with a NUL byte");
-	if (yaml_get(map, key->value) == NULL)
+	if (tree_get(map, key->value) == NULL)
 		return 0;
 	for (before = 0; before < map->count; before++)
-		if (yaml_is(map->pairs[before].key, key->value))
+		if (tree_is(map->pairs[before].key, key->value))
 			break;
 	return error_set(l->err,
 	    "%s:%zu:%zu: key \"%.100s\" is here a second time; the first is in line %u: remove one",
@@ -145,7 +145,7 @@ attach(struct loader *l, struct yaml_node *n, const yaml_mark_t *at)
 	}
 	top = l->stack[l->depth - 1];
 	if (top->kind == YAML_SEQ) {
-		if (yaml_append(l->tree, top, n) == -1)
+		if (tree_append(l->tree, top, n) == -1)
 			return fault(l, at, "no memory");
 		return 0;
 	}
@@ -170,7 +170,7 @@ set_tag(struct loader *l, struct yaml_node *n, const yaml_char_t *tag, const yam
 		return 0;
 	if (strlen((const char *)tag) > 256)
 		return fault(l, at, "a tag of more than 256 bytes");
-	text = yaml_new_plain(l->tree, (const char *)tag);
+	text = tree_new_plain(l->tree, (const char *)tag);
 	if (text == NULL)
 		return fault(l, at, "no memory");
 	n->tag = text->value;
@@ -187,7 +187,7 @@ on_scalar(struct loader *l, const yaml_event_t *e)
 		return fault(l, &e->start_mark, "a value of more than 4 MiB");
 	if (memchr(e->data.scalar.value, '\0', e->data.scalar.length) != NULL)
 		return fault(l, &e->start_mark, "a value with a NUL byte");
-	text = yaml_new_plain(l->tree, (const char *)e->data.scalar.value);
+	text = tree_new_plain(l->tree, (const char *)e->data.scalar.value);
 	n = place(l, text, e);
 	if (n == NULL)
 		return -1;
@@ -208,7 +208,7 @@ on_open(struct loader *l, const yaml_event_t *e, enum yaml_kind kind)
 		return fault(l, &e->start_mark, "nested more than 64 deep: make it flatter");
 	anchor = kind == YAML_MAP ? e->data.mapping_start.anchor : e->data.sequence_start.anchor;
 	tag = kind == YAML_MAP ? e->data.mapping_start.tag : e->data.sequence_start.tag;
-	n = place(l, kind == YAML_MAP ? yaml_new_map(l->tree) : yaml_new_seq(l->tree), e);
+	n = place(l, kind == YAML_MAP ? tree_new_map(l->tree) : tree_new_seq(l->tree), e);
 	if (n == NULL || set_tag(l, n, tag, &e->start_mark) == -1 ||
 	    attach(l, n, &e->start_mark) == -1 ||
 	    remember_anchor(l, anchor, n, &e->start_mark) == -1)
@@ -258,7 +258,7 @@ parser_fault(struct loader *l, const yaml_parser_t *p)
 }
 
 int
-yaml_load(struct yaml_tree *t, const char *file, const char *data, size_t len,
+tree_load(struct yaml_tree *t, const char *file, const char *data, size_t len,
     enum yaml_trust trust, struct error *err)
 {
 	struct loader *l = calloc(1, sizeof(*l));

@@ -42,4 +42,15 @@ fuzz-run: $(addprefix fuzz-,$(FUZZ_TARGETS))
 $(addprefix fuzz-,$(FUZZ_TARGETS)): fuzz-%:
 	@tests/lib/fuzz.sh $(O)/fuzzer_$* $* $(FUZZ_SECONDS)
 
-check: check-unit check-corpus
+check:
+	@$(MAKE) --no-print-directory deps-check
+	@$(MAKE) --no-print-directory all unit-tests
+	@$(MAKE) --no-print-directory check-unit
+	@$(MAKE) --no-print-directory check-corpus
+	@$(MAKE) --no-print-directory check-system
+
+# ---- system tests: programs that print TAP, run by prove against the build
+SYSTEM_TESTS := $(sort $(wildcard tests/system/*.t))
+.PHONY: check-system
+check-system: all
+	@O=$(abspath $(O)) tests/lib/run-tap.sh $(SYSTEM_TESTS)

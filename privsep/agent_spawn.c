@@ -1,0 +1,326 @@
+/*
+ * agent_spawn.c: the fork of the agent (see agent_spawn.h).  The parent only.
+ * Between fork and exec only this file's code runs: it drops rights, in an order that matters.
+ */
+#include "agent_spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <linux/sched.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "agent_landlock.h"
+#include "log.h"
+#include "sandbox.h"
+
+#define REPORT_FD 5 /* close-on-exec: closes by itself when the exec succeeds */
+
+struct report {
+	uint32_t stage;
+	int error;
+};
+
+static const char *const stages[] = {"", "making a process", "making its cgroup",
+    "waiting for the link's secret", "changing to its user", "setting its limits",
+    "entering its working directory", "entering its Landlock domain", "loading its seccomp filter",
+    "executing it"};
+
+const char *
+spawn_stage_name(uint32_t stage)
+{
+	return stage < sizeof(stages) / sizeof(stages[0]) ? stages[stage] : "starting it";
+}
+
+static void
+fail(uint32_t stage)
+{
+	struct report r = {stage, errno};
+
+	(void)!write(REPORT_FD, &r, sizeof(r));
+	_exit(125);
+}
+
+static int
+set_limit(int resource, uint64_t value)
+{
+	struct rlimit now, want = {value, value};
+
+	if (value == 0)
+		return 0;
+	if (getrlimit((__rlimit_resource_t)resource, &now) == 0 && now.rlim_max != RLIM_INFINITY &&
+	    value > now.rlim_max)
+		want.rlim_cur = want.rlim_max = now.rlim_max;
+	return setrlimit((__rlimit_resource_t)resource, &want);
+}
+
+static uint64_t
+setting_or_zero(const struct settings *s, enum setting key)
+{
+	return settings_has(s, key) ? settings_u64(s, key) : 0;
+}
+
+static int
+limits(const struct agent_command *c)
+{
+	struct rlimit none = {0, 0};
+
+	if (setrlimit(RLIMIT_CORE, &none) == -1)
+		return -1;
+	if (set_limit(RLIMIT_NOFILE, setting_or_zero(c->settings, SET_LIMIT_FILES)) == -1 ||
+	    set_limit(RLIMIT_DATA, setting_or_zero(c->settings, SET_LIMIT_DATA)) == -1)
+		return -1;
+	return set_limit(RLIMIT_NPROC, setting_or_zero(c->settings, SET_LIMIT_PROCESSES));
+}
+
+/* agent.capabilities survive the exec as ambient ones; everything else is gone for good. */
+static int
+capabilities(uint64_t keep)
+{
+	struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
+	struct __user_cap_data_struct data[2] = {{(uint32_t)keep, (uint32_t)keep, (uint32_t)keep},
+	    {(uint32_t)(keep >> 32), (uint32_t)(keep >> 32), (uint32_t)(keep >> 32)}};
+	unsigned cap;
+
+	if (syscall(SYS_capset, &head, data) == -1)
+		return -1;
+	for (cap = 0; cap < 64; cap++)
+		if ((keep & 1ull << cap) != 0 &&
+		    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0) == -1)
+			return -1;
+	return 0;
+}
+
+static int
+become(const struct agent_command *c)
+{
+	struct error err;
+
+	if (sandbox_bounding(c->capabilities, &err) == -1)
+		return -1;
+	if (c->unprivileged)
+		return 0;
+	if (prctl(PR_SET_KEEPCAPS, c->capabilities != 0, 0, 0, 0) == -1 ||
+	    setgroups(c->group_count, c->groups) == -1 || setresgid(c->gid, c->gid, c->gid) == -1 ||
+	    setresuid(c->uid, c->uid, c->uid) == -1)
+		return -1;
+	return capabilities(c->capabilities);
+}
+
+static void
+fresh_signals(void)
+{
+	struct sigaction dfl = {.sa_handler = SIG_DFL};
+	sigset_t empty;
+	int n;
+
+	for (n = 1; n < NSIG; n++)
+		(void)sigaction(n, &dfl, NULL); /* SIGKILL and SIGSTOP refuse, rightly */
+	(void)sigemptyset(&empty);
+	(void)sigprocmask(SIG_SETMASK, &empty, NULL);
+}
+
+/* 0 /dev/null, 1 and 2 its output, 4 the secret, 5 the report, executable kept for the exec. */
+static int
+descriptors(int out, int err_fd, int secret, int report, int *executable)
+{
+	int null = open("/dev/null", O_RDONLY), high[5], i, from[5];
+
+	from[0] = null;
+	from[1] = out;
+	from[2] = err_fd;
+	from[3] = secret;
+	from[4] = report;
+	for (i = 0; i < 5; i++) { /* out of the way of each other first */
+		high[i] = from[i] < 0 ? -1 : fcntl(from[i], F_DUPFD_CLOEXEC, 20);
+		if (from[i] >= 0 && high[i] == -1)
+			return -1;
+	}
+	*executable = fcntl(*executable, F_DUPFD_CLOEXEC, 30);
+	if (*executable == -1)
+		return -1;
+	if (dup2(high[0], 0) == -1 || dup2(high[1], 1) == -1 || dup2(high[2], 2) == -1)
+		return -1;
+	if (high[3] >= 0 && dup2(high[3], DRIVER_SECRET_FD) == -1)
+		return -1;
+	if (dup3(high[4], REPORT_FD, O_CLOEXEC) == -1)
+		return -1;
+	(void)close(3);
+	if (high[3] < 0)
+		(void)close(DRIVER_SECRET_FD);
+	if (*executable > 6 && close_range(6, (unsigned)*executable - 1, 0) == -1)
+		return -1;
+	return close_range((unsigned)*executable + 1, ~0u, 0);
+}
+
+/* A script is read by its interpreter through a path, so its descriptor has to stay open then. */
+static void
+execute(int executable, char **argv, char **env)
+{
+	char magic[2] = "";
+
+	if (pread(executable, magic, 2, 0) == 2 && magic[0] == '#' && magic[1] == '!') {
+		(void)fcntl(executable, F_SETFD, 0);
+		(void)execve(argv[0], argv, env);
+		return;
+	}
+	(void)syscall(SYS_execveat, executable, "", argv, env, AT_EMPTY_PATH);
+}
+
+static void
+child(const struct agent_command *c, char **argv, int out, int err_fd, int secret, int report,
+    pid_t parent, int own_pids)
+{
+	int executable = c->executable;
+	uint64_t mode = settings_u64(c->settings, SET_SANDBOX);
+	struct error err;
+
+	fresh_signals();
+	(void)umask(027);
+	(void)setsid();
+	if (descriptors(out, err_fd, secret, report, &executable) == -1)
+		_exit(125);
+	if (limits(c) == -1)
+		fail(STAGE_LIMITS);
+	if (fchdir(c->work_dir) == -1)
+		fail(STAGE_DIRECTORY);
+	if (become(c) == -1)
+		fail(STAGE_IDS);
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1)
+		fail(STAGE_IDS);
+	/* after the change of user, which clears it; then look: the parent may be gone already */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == -1 || (!own_pids && getppid() != parent))
+		fail(STAGE_IDS);
+	if (mode != 0 && agent_landlock(c, mode == 2) == -1)
+		fail(STAGE_LANDLOCK);
+	if (mode != 0 && sandbox_seccomp(&policy_agent, &err) == -1)
+		fail(STAGE_SECCOMP);
+	execute(executable, argv, c->env);
+	fail(STAGE_EXEC);
+}
+
+static int
+write_map(pid_t pid, const char *file, const char *text)
+{
+	char path[64];
+	int fd, r;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/%s", pid, file);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd == -1)
+		return -1;
+	r = write(fd, text, strlen(text)) == (ssize_t)strlen(text) ? 0 : -1;
+	close(fd);
+	return r;
+}
+
+static int
+map_ids(pid_t pid)
+{
+	char uids[64], gids[64];
+
+	(void)snprintf(uids, sizeof(uids), "%u %u 1", getuid(), getuid());
+	(void)snprintf(gids, sizeof(gids), "%u %u 1", getgid(), getgid());
+	(void)write_map(pid, "setgroups", "deny");
+	if (write_map(pid, "uid_map", uids) == -1)
+		return -1;
+	return write_map(pid, "gid_map", gids);
+}
+
+static void
+close_all(int *fds, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+}
+
+/* clone3 like fork; wait_fd: in a new user namespace the child waits for its ids to be mapped. */
+static pid_t
+spawn_process(const struct agent_command *c, int group, int *pidfd, int *own_pids)
+{
+	struct clone_args ca = {.flags = CLONE_PIDFD, .exit_signal = SIGCHLD};
+	pid_t pid;
+
+	ca.pidfd = (__u64)(uintptr_t)pidfd;
+	*own_pids = group == -1;
+	if (group >= 0) {
+		ca.flags |= CLONE_INTO_CGROUP;
+		ca.cgroup = (__u64)group;
+	} else {
+		ca.flags |= (__u64)(CLONE_NEWPID | (c->unprivileged ? CLONE_NEWUSER : 0));
+	}
+	pid = (pid_t)syscall(SYS_clone3, &ca, sizeof(ca));
+	if (pid == -1 && group == -1) {
+		*own_pids = 0;
+		ca.flags = CLONE_PIDFD;
+		pid = (pid_t)syscall(SYS_clone3, &ca, sizeof(ca));
+	}
+	return pid;
+}
+
+int
+agent_spawn(
+    const struct agent_command *c, char **argv, int group, int secret, struct agent_start *s)
+{
+	/* out r,w; err r,w; report r,w; go r,w */
+	int p[8] = {-1, -1, -1, -1, -1, -1, -1, -1}, own_pids;
+	struct report report = {0, 0};
+	struct timespec now;
+	pid_t me = getpid();
+	ssize_t n;
+
+	memset(s, 0, sizeof(*s));
+	s->pidfd = s->out = s->err = -1;
+	s->stage = STAGE_FORK;
+	if (pipe2(p, O_CLOEXEC) == -1 || pipe2(p + 2, O_CLOEXEC) == -1 ||
+	    pipe2(p + 4, O_CLOEXEC) == -1 || pipe2(p + 6, O_CLOEXEC) == -1)
+		goto failed;
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	s->pid = spawn_process(c, group, &s->pidfd, &own_pids);
+	if (s->pid == -1)
+		goto failed;
+	if (s->pid == 0) {
+		char go;
+
+		close(p[7]);
+		if (read(p[6], &go, 1) != 1)
+			_exit(125);
+		child(c, argv, p[1], p[3], secret, p[5], me, own_pids);
+		_exit(125);
+	}
+	if (own_pids && c->unprivileged && map_ids(s->pid) == -1)
+		log_warn("cannot map the agent's ids: %s", strerror(errno));
+	close(p[5]);
+	p[5] = -1;
+	(void)!write(p[7], "", 1);
+	do /* until the exec closes the pipe; everything before it is ours and short */
+		n = read(p[4], &report, sizeof(report));
+	while (n == -1 && errno == EINTR);
+	s->started_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+	s->out = p[0];
+	s->err = p[2];
+	p[0] = p[2] = -1;
+	close_all(p, 8);
+	s->stage = n == (ssize_t)sizeof(report) ? report.stage : STAGE_NONE;
+	s->error = report.error;
+	return 0; /* the process exists in every case: its end is reaped like any other */
+failed:
+	s->error = errno;
+	close_all(p, 8);
+	return -1;
+}

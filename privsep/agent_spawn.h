@@ -1,0 +1,60 @@
+/*
+ * agent_spawn.h: forking the agent: its user, limits, Landlock, filter, descriptors, and nothing
+ * else of ours.  The parent only.  What the agent is to inherit is listed in policy_agent.c and here
+ * (invariant I13).
+ */
+#ifndef PRIVSEP_AGENT_SPAWN_H
+#define PRIVSEP_AGENT_SPAWN_H
+
+#include <sys/types.h>
+
+#include "cgroup.h"
+#include "driver.h"
+
+enum spawn_stage { /* where a start failed, for people */
+	STAGE_NONE,
+	STAGE_FORK,
+	STAGE_GROUP,
+	STAGE_SECRET, /* link had no secret file ready */
+	STAGE_IDS,
+	STAGE_LIMITS,
+	STAGE_DIRECTORY,
+	STAGE_LANDLOCK,
+	STAGE_SECCOMP,
+	STAGE_EXEC,
+};
+const char *spawn_stage_name(uint32_t stage);
+
+struct agent_command { /* everything fixed by the settings, made ready before the fork */
+	const struct settings *settings;
+	int executable; /* the file that was checked */
+	int unprivileged;
+	uint32_t uid, gid;
+	uint32_t groups[32];
+	size_t group_count;
+	uint64_t capabilities; /* agent.capabilities */
+	int work_dir;          /* its directory, writable */
+	const char *work_path;
+	const char *storage_path; /* our state: hidden from it where we share a user */
+	char **env;               /* NULL-terminated */
+	unsigned link_port;
+};
+
+struct agent_start { /* filled by agent_spawn */
+	pid_t pid;
+	int pidfd;
+	int out, err; /* reading ends of its output */
+	uint32_t stage;
+	int error; /* errno when it failed */
+	uint64_t started_ns;
+};
+
+/*
+ * Forks and executes.  group: the cgroup's directory, or -1 (then a PID namespace, where it can be
+ * had).  secret: memfd or -1.  Waits for the exec, which takes no foreign byte.  0, or -1 with
+ * stage and error set.
+ */
+int agent_spawn(
+    const struct agent_command *c, char **argv, int group, int secret, struct agent_start *s);
+
+#endif

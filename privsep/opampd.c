@@ -1,0 +1,269 @@
+/*
+ * opampd.c: main of opampd, the parent: options, the settings, then the loop of parent.c.
+ * It reads no foreign bytes (invariant I2) and keeps only the capabilities that starting needs.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "notify.h"
+#include "parent.h"
+#include "sandbox.h"
+
+#define DEFAULT_SETTINGS OPAMPD_SYSCONFDIR "/opampd/opampd.yaml"
+
+static void
+usage(void)
+{
+	fprintf(stderr, "usage: opampd [-dnvV] [-f file]\n"
+			"  -d       stay in the foreground, log to standard error\n"
+			"  -f file  the settings (default " DEFAULT_SETTINGS ")\n"
+			"  -n       check the settings and all they name, start nothing\n"
+			"  -v       say more; messages between the processes by name\n"
+			"  -V       print the version\n");
+	exit(2);
+}
+
+struct options {
+	const char *file;
+	int check_only, foreground, verbose;
+};
+
+static struct options
+parse_options(int argc, char **argv)
+{
+	struct options o = {.file = DEFAULT_SETTINGS};
+	int c;
+
+	while ((c = getopt(argc, argv, "df:nvV")) != -1) {
+		switch (c) {
+		case 'd':
+			o.foreground = 1;
+			break;
+		case 'f':
+			o.file = optarg;
+			break;
+		case 'n':
+			o.check_only = 1;
+			break;
+		case 'v':
+			o.verbose = 1;
+			break;
+		case 'V':
+			printf("opampd %s\n", OPAMPD_VERSION);
+			exit(0);
+		default:
+			usage();
+		}
+	}
+	if (optind != argc)
+		usage();
+	return o;
+}
+
+static void
+open_standard_descriptors(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd < 3);
+	if (fd >= 0)
+		close(fd);
+	(void)close_range(3, ~0u, 0);
+}
+
+static int
+is_journal(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	unsigned long long dev, ino;
+	struct stat st;
+
+	return stream != NULL && sscanf(stream, "%llu:%llu", &dev, &ino) == 2 &&
+	       fstat(2, &st) == 0 && st.st_dev == dev && st.st_ino == ino;
+}
+
+/* Descriptor 2 becomes the log: every child inherits it and only ever writes. */
+static enum log_sink
+open_syslog(void)
+{
+	struct sockaddr_un sun = {.sun_family = AF_UNIX, .sun_path = "/dev/log"};
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd == -1 || connect(fd, (struct sockaddr *)&sun, sizeof(sun)) == -1) {
+		if (fd >= 0)
+			close(fd);
+		log_warn("no syslog at /dev/log: the log stays on standard error");
+		return LOG_SINK_STDERR;
+	}
+	(void)dup2(fd, 2);
+	close(fd);
+	return LOG_SINK_SYSLOG;
+}
+
+static void
+to_background(struct parent *p)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	pid_t pid = fork();
+
+	if (pid == -1)
+		fatal("going to the background: %s", strerror(errno));
+	if (pid > 0)
+		_exit(0);
+	(void)setsid();
+	(void)dup2(null, 0);
+	(void)dup2(null, 1);
+	p->sink = open_syslog();
+	if (event_reinit(p->base) == -1)
+		fatal("going to the background: the event loop does not come along");
+}
+
+/* What is in force, said once; what is not, said clearly. */
+static void
+tell_start(const struct parent *p)
+{
+	log_info("opampd %s starts with %s", OPAMPD_VERSION, p->settings_name);
+	if (p->unprivileged)
+		log_warn(
+		    "started by an ordinary user: every process has the user id %u; every other "
+		    "restriction is in force",
+		    getuid());
+	if (p->landlock_abi == 0)
+		log_warn("this kernel has no Landlock: the file restrictions of the processes and "
+			 "of the "
+			 "agent are not in force");
+	else if (p->landlock_abi < 4)
+		log_info(
+		    "Landlock ABI %d: files only, no ports (ABI 4) and no signal scope (ABI 6)",
+		    p->landlock_abi);
+}
+
+static void
+restrict_self(struct parent *p)
+{
+	struct rlimit none = {0, 0};
+	struct error err;
+	uint64_t keep = policy_parent.capabilities | p->command.capabilities;
+
+	if (setrlimit(RLIMIT_CORE, &none) == -1 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == -1 ||
+	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1)
+		fatal("restricting the parent: %s", strerror(errno));
+	if (!p->unprivileged &&
+	    (sandbox_bounding(keep, &err) == -1 || sandbox_capabilities(keep, &err) == -1))
+		fatal("restricting the parent: %s", err.text);
+	if (sandbox_seccomp(&policy_parent, &err) == -1)
+		fatal("restricting the parent: %s", err.text);
+}
+
+static void
+init(struct parent *p, const struct options *o)
+{
+	size_t i;
+
+	p->settings_name = o->file;
+	p->verbose = o->verbose;
+	p->foreground = o->foreground;
+	p->unprivileged = geteuid() != 0;
+	p->landlock_abi = sandbox_landlock_abi();
+	p->environment = environ;
+	p->cwd = getcwd(NULL, 0);
+	p->sink = LOG_SINK_STDERR;
+	p->level = o->verbose ? LOG_LEVEL_DEBUG : o->check_only ? LOG_LEVEL_WARN : LOG_LEVEL_INFO;
+	p->state_dir = p->log_dir = p->work_dir = p->control = p->link_listener = p->diag = -1;
+	p->secret_next = p->merge_remote = p->merge_emitted = -1;
+	p->command.executable = p->command.work_dir = -1;
+	p->cgroup.base = -1;
+	for (i = 0; i < PROC_COUNT; i++) {
+		p->sections[i] = p->new_sections[i] = p->programs[i] = -1;
+		p->daemons[i] = (struct slot){.parent = p, .proc = (enum proc)i, .pidfd = -1};
+	}
+	for (i = 0; i < CONNECT_SLOTS; i++)
+		p->connects[i] = (struct slot){.parent = p, .proc = PROC_CONNECT, .pidfd = -1};
+	p->merge = (struct slot){.parent = p, .proc = PROC_MERGE, .pidfd = -1};
+	p->reader = p->merge;
+	for (i = 0; i < AGENT_SLOTS; i++)
+		p->agents[i] = (struct agent_slot){
+		    .parent = p, .pidfd = -1, .group = -1, .secret = -1, .out = -1, .err = -1};
+	if (p->cwd == NULL)
+		fatal("the working directory cannot be read: %s", strerror(errno));
+	if (o->foreground && is_journal())
+		p->sink = LOG_SINK_JOURNAL;
+	log_init("opampd", p->sink, p->level);
+	p->base = event_base_new();
+	if (p->base == NULL)
+		fatal("no event loop");
+}
+
+static int
+take_settings(struct parent *p, int check_only)
+{
+	static const enum log_level levels[] = {
+	    LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG};
+	struct error err;
+	size_t i;
+
+	if (parent_read_settings(p) == -1)
+		return -1;
+	for (i = 0; i < PROC_COUNT; i++) {
+		p->sections[i] = p->new_sections[i];
+		p->new_sections[i] = -1;
+	}
+	if (settings_open(&p->settings, p->sections[PROC_PARENT], PROC_PARENT, &err) == -1) {
+		log_error("%s", err.text);
+		return -1;
+	}
+	if (!p->verbose && !check_only) {
+		p->level = levels[settings_u64(&p->settings, SET_LOG_LEVEL) & 3];
+		log_set_level(p->level);
+	}
+	return parent_open_files(p, check_only);
+}
+
+int
+main(int argc, char **argv)
+{
+	static struct parent parent;
+	struct options o = parse_options(argc, argv);
+	struct parent *p = &parent;
+
+	/* log lines have UTC; and libc shall not look for the time zone again and again */
+	(void)setenv("TZ", "UTC0", 1);
+	open_standard_descriptors();
+	(void)umask(077);
+	if (getuid() != geteuid() || getgid() != getegid())
+		fatal("opampd is not made to be set-user-id");
+	init(p, &o);
+	notify_init(getenv("NOTIFY_SOCKET"));
+	if (parent_open_programs(p, o.check_only) == -1)
+		return 1;
+	if (take_settings(p, o.check_only) == -1)
+		return 1;
+	if (o.check_only) {
+		fprintf(stderr, "%s: configuration OK\n", o.file);
+		return 0;
+	}
+	if (!o.foreground && getenv("NOTIFY_SOCKET") == NULL)
+		to_background(p);
+	else if (is_journal())
+		p->sink = LOG_SINK_JOURNAL;
+	log_init("opampd", p->sink, p->level);
+	if (chdir("/") == -1)
+		fatal("changing to /: %s", strerror(errno));
+	tell_start(p);
+	restrict_self(p);
+	if (clearenv() != 0)
+		fatal("no empty environment");
+	return parent_run(p);
+}

@@ -1,0 +1,148 @@
+/*
+ * parent.h: the state of the parent, shared by the parent*.c files and by nobody else.
+ * The parent starts the others and the agent, hands out descriptors, reaps, ends them.  It reads no
+ * foreign bytes: fixed-size messages, descriptors, and its own section of the settings.
+ */
+#ifndef PRIVSEP_PARENT_H
+#define PRIVSEP_PARENT_H
+
+#include <event2/event.h>
+#include <sys/types.h>
+
+#include "agent_spawn.h"
+#include "channel.h"
+#include "log.h"
+
+#define AGENT_SLOTS   2 /* the one that runs, and one validation or probe */
+#define CONNECT_SLOTS 2 /* for netd, for link */
+
+struct parent;
+
+enum slot_state {
+	SLOT_DOWN,
+	SLOT_STARTING,
+	SLOT_UP,
+	SLOT_ENDING
+};
+
+struct slot { /* one process of ours */
+	struct parent *parent;
+	enum proc proc;
+	enum slot_state state;
+	pid_t pid;
+	int pidfd;
+	struct channel *channel;
+	struct event *exited, *timer; /* timer: ready in time, or the next start */
+	uint64_t since_ms, backoff_ms, last_accused_ms;
+	uint32_t restarts;
+	/* one-shots: for whom, and what */
+	enum proc asker;
+	struct msg_connect connect;
+	struct msg_merge merge;
+	int answered;
+};
+
+struct agent_slot { /* one start of the agent */
+	struct parent *parent;
+	struct event *exited, *sweep;
+	uint32_t start, kind, flags, stage;
+	uint64_t generation, started_ns;
+	pid_t pid;
+	int pidfd, group, secret; /* secret: a duplicate, for a new link */
+	int out, err;             /* duplicates, for a new link */
+	int spawn_error, sweeps;
+	struct msg_agent_exit end; /* how it ended, while its group empties */
+};
+
+struct parent {
+	struct event_base *base;
+	const char *settings_name;
+	int foreground, unprivileged, landlock_abi;
+	enum log_sink sink;
+	enum log_level level;
+	int verbose;
+	char *cwd;
+	char **environment; /* as we were started: for ${env:X} in the settings */
+
+	struct settings settings;     /* our section */
+	int sections[PROC_COUNT];     /* memfds, -1 */
+	int new_sections[PROC_COUNT]; /* while they are read */
+	int reading, read_status;     /* 1 while merge reads the settings; then 0 good, -1 bad */
+	char *program_dir;            /* where our programs are */
+	int programs[PROC_COUNT];     /* opened and checked once */
+
+	struct slot daemons[PROC_COUNT];
+	struct slot connects[CONNECT_SLOTS];
+	struct slot merge;  /* one configuration job */
+	struct slot reader; /* the settings */
+	int merge_remote, merge_emitted;
+	uint32_t epoch;
+
+	struct agent_command command;
+	struct agent_slot agents[AGENT_SLOTS];
+	struct cgroup cgroup;
+	char *run_path, *candidate_path;
+	uint32_t next_start;
+	int secret_next; /* link's file for the next start, -1 */
+	struct event *secret_timer;
+	struct msg_agent_start pending; /* a start that waits for the secret; kind 0 = none */
+
+	int state_dir, log_dir, work_dir, control, link_listener, diag;
+	char *log_path;
+	unsigned link_port;
+	uint64_t binary[5];
+	uint64_t rotation_window_ms;
+	uint32_t rotations;
+
+	struct event *signals[4];
+	struct event *deadline;
+	int ending; /* 0, or which step of the shutdown */
+	int exit_status;
+	int reload_wanted;
+};
+
+/* parent_files.c: what the settings name.  Prints every fault; -1 if there was one. */
+int parent_open_programs(struct parent *p, int check_only); /* check_only: merge alone */
+int parent_open_files(struct parent *p, int check_only);
+int parent_open_named(
+    struct parent *p, enum setting key, struct error *err); /* -1: not set or fault */
+void parent_place(const struct parent *p, enum setting key, char *buf, size_t size);
+int parent_log_open(struct parent *p); /* agent.log for appending */
+void parent_log_rotate(struct parent *p);
+int parent_agent_env(struct parent *p);
+
+/* parent_settings.c */
+int parent_read_settings(struct parent *p); /* runs the loop until merge has answered */
+void parent_settings_message(struct slot *s, struct message *m);
+
+/* parent_child.c */
+int slot_start(struct slot *s, uint32_t merge_kind, uint32_t endpoint);
+void slot_send(struct slot *s, uint32_t type, const void *payload, int fd);
+void slot_kill(struct slot *s, const char *why);
+void parent_start_daemons(struct parent *p);
+void parent_child_ready(struct slot *s);
+void parent_tell_child(struct parent *p, const struct slot *s);
+
+/* parent_jobs.c */
+void parent_connect_request(struct slot *from, const struct msg_connect *m);
+void parent_connect_cancel(struct slot *from);
+void parent_connector_message(struct slot *s, struct message *m);
+int parent_merge_request(struct parent *p, const struct msg_merge *m, int params);
+void parent_merge_message(struct slot *s, struct message *m);
+void parent_job_ended(struct slot *s, int status);
+
+/* parent_agent.c */
+int parent_agent_request(struct parent *p, const struct msg_agent_start *m);
+void parent_agent_secret(struct parent *p, int fd);
+void parent_agent_kill(struct parent *p, uint32_t start);
+void parent_agent_tell_procd(struct parent *p);
+void parent_agent_tell_link(struct parent *p);
+int parent_agent_lives(const struct parent *p);
+void parent_agent_kill_all(struct parent *p);
+
+/* parent.c */
+int parent_run(struct parent *p);
+void parent_shutdown(struct parent *p);
+void parent_shutdown_step(struct parent *p);
+
+#endif

@@ -1,0 +1,367 @@
+/*
+ * parent_agent.c: starts of the agent on procd's request, their end, and what link and procd are
+ * told of them.  The command is the settings'; procd chooses when, and a generation by number (I4).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "child.h"
+#include "parent.h"
+
+#define SECRET_WAIT_MS 5000
+#define SWEEP_MS       20
+#define SWEEPS         500
+
+static const struct timeval secret_wait = {SECRET_WAIT_MS / 1000, 0};
+
+static struct agent_slot *
+slot_for(struct parent *p, uint32_t kind)
+{
+	return &p->agents[kind == AGENT_RUN ? 0 : 1];
+}
+
+int
+parent_agent_lives(const struct parent *p)
+{
+	return p->agents[0].start != 0 || p->agents[1].start != 0;
+}
+
+static void
+close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+static void
+tell_exit(struct parent *p, const struct msg_agent_exit *m)
+{
+	slot_send(&p->daemons[PROC_LINK], MSG_LINK_ENDED, m, -1);
+	slot_send(&p->daemons[PROC_PROCD], MSG_AGENT_EXITED, m, -1);
+}
+
+/* It was reaped, its group is empty: now it never was. */
+static void
+finish(struct agent_slot *a)
+{
+	struct parent *p = a->parent;
+
+	tell_exit(p, &a->end);
+	close_fd(&a->group);
+	close_fd(&a->pidfd);
+	close_fd(&a->secret);
+	close_fd(&a->out);
+	close_fd(&a->err);
+	if (a->exited != NULL)
+		event_free(a->exited);
+	a->exited = NULL;
+	a->start = 0;
+	if (p->ending)
+		parent_shutdown_step(p);
+}
+
+static void
+on_sweep(evutil_socket_t fd, short what, void *arg)
+{
+	static const struct timeval again = {0, SWEEP_MS * 1000};
+	struct agent_slot *a = arg;
+
+	(void)fd;
+	(void)what;
+	if (a->group == -1 || cgroup_sweep(&a->parent->cgroup, a->start) || ++a->sweeps > SWEEPS) {
+		if (a->sweeps > SWEEPS)
+			log_error("processes of the agent's start %u do not end", a->start);
+		finish(a);
+	} else {
+		(void)event_add(a->sweep, &again);
+	}
+}
+
+static void
+on_exit_event(evutil_socket_t fd, short what, void *arg)
+{
+	struct agent_slot *a = arg;
+	siginfo_t info = {0};
+
+	(void)what;
+	if (waitid(P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG) == -1 || info.si_pid == 0)
+		return;
+	(void)event_del(a->exited);
+	a->end = (struct msg_agent_exit){
+	    .start = a->start, .kind = a->kind, .generation = a->generation};
+	a->end.exit = info.si_code == CLD_EXITED ? EXIT_CODE : EXIT_SIGNAL;
+	a->end.value = info.si_status;
+	if (a->stage != STAGE_NONE) {
+		a->end.exit = EXIT_SPAWN;
+		a->end.value = a->spawn_error;
+		a->end.stage = a->stage;
+		log_error("starting the agent: %s: %s", spawn_stage_name(a->stage),
+		    strerror(a->spawn_error));
+	} else if (a->group >= 0 && cgroup_was_oom(a->group)) {
+		a->end.exit = EXIT_OOM;
+	}
+	if (a->sweep == NULL)
+		a->sweep = event_new(a->parent->base, -1, 0, on_sweep, a);
+	a->sweeps = 0;
+	on_sweep(-1, 0, a);
+}
+
+static struct msg_agent
+message_of(const struct agent_slot *a)
+{
+	return (struct msg_agent){.start = a->start,
+	    .kind = a->kind,
+	    .pid = a->pid,
+	    .flags = a->flags,
+	    .uid = a->parent->command.uid,
+	    .generation = a->generation,
+	    .started_ns = a->started_ns};
+}
+
+static void
+send_copy(struct slot *s, uint32_t type, const void *payload, int fd)
+{
+	int copy = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 4);
+
+	if (copy >= 0)
+		slot_send(s, type, payload, copy);
+}
+
+static void
+tell_link(const struct agent_slot *a)
+{
+	struct slot *link = &a->parent->daemons[PROC_LINK];
+	struct msg_agent m = message_of(a);
+	struct msg_output out = {a->start, a->kind, 1}, err = {a->start, a->kind, 2};
+
+	slot_send(link, MSG_LINK_BEGUN, &m, -1);
+	send_copy(link, MSG_LINK_OUTPUT, &out, a->out);
+	send_copy(link, MSG_LINK_OUTPUT, &err, a->err);
+}
+
+static void
+tell_procd(const struct agent_slot *a)
+{
+	struct slot *procd = &a->parent->daemons[PROC_PROCD];
+	struct msg_agent m = message_of(a);
+	struct msg_start_id id = {a->start};
+	int kill_fd;
+
+	send_copy(procd, MSG_AGENT_STARTED, &m, a->pidfd);
+	kill_fd = a->group >= 0 ? cgroup_kill_fd(a->group) : -1;
+	if (kill_fd >= 0)
+		slot_send(procd, MSG_AGENT_CGROUP, &id, kill_fd);
+}
+
+void
+parent_agent_tell_link(struct parent *p)
+{
+	struct msg_secret m = {0};
+	size_t i;
+
+	for (i = 0; i < AGENT_SLOTS; i++)
+		if (p->agents[i].start != 0 && p->agents[i].kind == AGENT_RUN) {
+			m.start = p->agents[i].start;
+			send_copy(&p->daemons[PROC_LINK], MSG_LINK_SECRET, &m, p->agents[i].secret);
+		}
+	/* the one yet to be used was made by the predecessor: the new link makes its own */
+	close_fd(&p->secret_next);
+	for (i = 0; i < AGENT_SLOTS; i++)
+		if (p->agents[i].start != 0)
+			tell_link(&p->agents[i]);
+}
+
+void
+parent_agent_tell_procd(struct parent *p)
+{
+	size_t i;
+
+	for (i = 0; i < AGENT_SLOTS; i++)
+		if (p->agents[i].start != 0)
+			tell_procd(&p->agents[i]);
+}
+
+static void
+not_started(struct parent *p, const struct msg_agent_start *m, uint32_t stage, int error)
+{
+	struct msg_agent_exit e = {.kind = m->kind,
+	    .exit = EXIT_SPAWN,
+	    .value = error,
+	    .stage = stage,
+	    .generation = m->generation};
+
+	log_error("starting the agent: %s: %s", spawn_stage_name(stage), strerror(error));
+	slot_send(&p->daemons[PROC_PROCD], MSG_AGENT_EXITED, &e, -1);
+}
+
+static int
+take_secret(struct parent *p, const struct driver *d, uint32_t kind)
+{
+	int fd;
+
+	if (!d->uses_link || kind == AGENT_PROBE || p->secret_next == -1)
+		return -1;
+	if (kind != AGENT_RUN)
+		return fcntl(p->secret_next, F_DUPFD_CLOEXEC, 4);
+	fd = p->secret_next;
+	p->secret_next = -1;
+	return fd;
+}
+
+static void
+start(struct parent *p, const struct msg_agent_start *m)
+{
+	const struct driver *d = driver_of(&p->settings);
+	struct agent_slot *a = slot_for(p, m->kind);
+	struct agent_start s;
+	struct error err;
+	char **argv =
+	    driver_argv(d, &p->settings, m->kind, m->flags, p->run_path, p->candidate_path, &err);
+
+	if (argv == NULL || argv[1] == NULL) {
+		if (argv == NULL || m->kind != AGENT_RUN) {
+			driver_free(argv);
+			not_started(p, m, STAGE_EXEC, ENOSYS);
+			return;
+		}
+	}
+	a->start = ++p->next_start;
+	a->kind = m->kind;
+	a->flags = m->flags;
+	a->generation = m->generation;
+	a->group = -1;
+	a->sweeps = 0;
+	if (p->cgroup.base >= 0) {
+		a->group = cgroup_make(&p->cgroup, a->start,
+		    settings_has(&p->settings, SET_LIMIT_MEMORY)
+			? settings_u64(&p->settings, SET_LIMIT_MEMORY)
+			: 0,
+		    settings_has(&p->settings, SET_LIMIT_PROCESSES)
+			? settings_u64(&p->settings, SET_LIMIT_PROCESSES)
+			: 0,
+		    &err);
+		if (a->group == -1) {
+			log_error("%s", err.text);
+			a->start = 0;
+			driver_free(argv);
+			not_started(p, m, STAGE_GROUP, errno);
+			return;
+		}
+	}
+	a->secret = take_secret(p, d, m->kind);
+	if (agent_spawn(&p->command, argv, a->group, a->secret, &s) == -1) {
+		int error = s.error;
+
+		driver_free(argv);
+		if (a->group >= 0)
+			(void)cgroup_sweep(&p->cgroup, a->start);
+		close_fd(&a->group);
+		close_fd(&a->secret);
+		a->start = 0;
+		not_started(p, m, STAGE_FORK, error);
+		return;
+	}
+	driver_free(argv);
+	a->pid = s.pid;
+	a->pidfd = s.pidfd;
+	a->out = s.out;
+	a->err = s.err;
+	a->stage = s.stage;
+	a->spawn_error = s.error;
+	a->started_ns = s.started_ns;
+	a->exited = event_new(p->base, a->pidfd, EV_READ | EV_PERSIST, on_exit_event, a);
+	if (a->exited == NULL || event_add(a->exited, NULL) == -1)
+		fatal("no memory to watch the agent");
+	tell_link(a);
+	tell_procd(a);
+}
+
+static void
+on_secret_timeout(evutil_socket_t fd, short what, void *arg)
+{
+	struct parent *p = arg;
+	struct msg_agent_start m = p->pending;
+
+	(void)fd;
+	(void)what;
+	p->pending.kind = AGENT_NOTHING;
+	if (m.kind != AGENT_NOTHING)
+		not_started(p, &m, STAGE_SECRET, ETIMEDOUT);
+}
+
+int
+parent_agent_request(struct parent *p, const struct msg_agent_start *m)
+{
+	const struct driver *d = driver_of(&p->settings);
+
+	if (m->kind == AGENT_NOTHING || m->kind > AGENT_PROBE ||
+	    (m->flags & ~(uint32_t)AGENT_NO_PIPELINES_GATE) != 0 ||
+	    slot_for(p, m->kind)->start != 0 || p->pending.kind != AGENT_NOTHING)
+		return -1; /* never twice (I9) */
+	if (p->ending) {
+		not_started(p, m, STAGE_FORK, ESHUTDOWN);
+		return 0;
+	}
+	if (d->uses_link && m->kind != AGENT_PROBE && p->secret_next == -1) {
+		p->pending = *m;
+		if (p->secret_timer == NULL)
+			p->secret_timer = event_new(p->base, -1, 0, on_secret_timeout, p);
+		(void)event_add(p->secret_timer, &secret_wait);
+		return 0;
+	}
+	start(p, m);
+	return 0;
+}
+
+void
+parent_agent_secret(struct parent *p, int fd)
+{
+	struct msg_agent_start m = p->pending;
+
+	close_fd(&p->secret_next);
+	p->secret_next = fd;
+	if (m.kind != AGENT_NOTHING && !p->ending) {
+		p->pending.kind = AGENT_NOTHING;
+		(void)event_del(p->secret_timer);
+		start(p, &m);
+	}
+}
+
+static void
+kill_start(struct agent_slot *a)
+{
+	int fd;
+
+	if (a->group >= 0 && (fd = cgroup_kill_fd(a->group)) >= 0) {
+		(void)!write(fd, "1", 1);
+		close(fd);
+	}
+	(void)syscall(SYS_pidfd_send_signal, a->pidfd, SIGKILL, NULL, 0);
+}
+
+void
+parent_agent_kill(struct parent *p, uint32_t id)
+{
+	size_t i;
+
+	for (i = 0; i < AGENT_SLOTS; i++)
+		if (id != 0 && p->agents[i].start == id)
+			kill_start(&p->agents[i]);
+}
+
+void
+parent_agent_kill_all(struct parent *p)
+{
+	size_t i;
+
+	for (i = 0; i < AGENT_SLOTS; i++)
+		if (p->agents[i].start != 0)
+			kill_start(&p->agents[i]);
+}

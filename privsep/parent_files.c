@@ -1,0 +1,455 @@
+/*
+ * parent_files.c: the parent opens what the settings name, and checks it before it is used.
+ * Everything wrong is said, not only the first thing.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/netlink.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "child.h"
+#include "parent.h"
+#include "sandbox.h"
+#include "trusted_open.h"
+
+void
+parent_place(const struct parent *p, enum setting key, char *buf, size_t size)
+{
+	struct record_entry e;
+
+	if (record_find(&p->settings.record, (uint16_t)key, &e) && e.line != 0)
+		(void)snprintf(buf, size, "%s:%u:%u: %s", p->settings_name, e.line, e.column,
+		    setting_name(key));
+	else
+		(void)snprintf(buf, size, "%s (default)", setting_name(key));
+}
+
+static uid_t
+trusted_user(const struct parent *p)
+{
+	return p->unprivileged ? getuid() : 0;
+}
+
+int
+parent_open_named(struct parent *p, enum setting key, struct error *err)
+{
+	char *path = settings_has(&p->settings, key) ? settings_string(&p->settings, key) : NULL;
+	char place[PATH_MAX];
+	int fd;
+
+	if (path == NULL)
+		return error_set(err, "%s is not set", setting_name(key));
+	fd = trusted_open(path, TRUSTED_FILE, trusted_user(p), err);
+	free(path);
+	if (fd == -1) {
+		parent_place(p, key, place, sizeof(place));
+		error_prefix(err, "%s", place);
+	}
+	return fd;
+}
+
+/* Our own programs: beside opampd in a build tree, else where they were installed. */
+int
+parent_open_programs(struct parent *p, int check_only)
+{
+	char self[PATH_MAX], path[PATH_MAX + 64], *slash;
+	struct error err;
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	uint32_t i;
+
+	if (n <= 0)
+		return error_set(NULL, "/proc");
+	self[n] = '\0';
+	slash = strrchr(self, '/');
+	*slash = '\0';
+	(void)snprintf(path, sizeof(path), "%s/opampd-merge", self);
+	p->program_dir = strdup(access(path, X_OK) == 0 ? self : OPAMPD_LIBEXECDIR);
+	if (p->program_dir == NULL)
+		return -1;
+	for (i = PROC_NETD; i < PROC_COUNT; i++) {
+		if (check_only && i != PROC_MERGE)
+			continue;
+		(void)snprintf(path, sizeof(path), "%s/opampd-%s", p->program_dir, proc_name(i));
+		p->programs[i] = trusted_open(path, TRUSTED_FILE, trusted_user(p), &err);
+		if (p->programs[i] == -1) {
+			log_error("a part of opampd is missing or not safe to run: %s", err.text);
+			return -1;
+		}
+	}
+	return 0;
+}
+
+static int
+open_executable(struct parent *p)
+{
+	struct error err;
+	struct stat st;
+	char place[PATH_MAX];
+	int fd = parent_open_named(p, SET_EXECUTABLE, &err);
+
+	parent_place(p, SET_EXECUTABLE, place, sizeof(place));
+	if (fd == -1) {
+		log_error("%s", err.text);
+		return -1;
+	}
+	if (fstat(fd, &st) == -1 || (st.st_mode & 0111) == 0) {
+		log_error("%s: not executable: chmod +x it", place);
+		close(fd);
+		return -1;
+	}
+	p->command.executable = fd;
+	p->binary[0] = st.st_dev;
+	p->binary[1] = st.st_ino;
+	p->binary[2] = (uint64_t)st.st_size;
+	p->binary[3] = (uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec;
+	p->binary[4] = (uint64_t)st.st_ctim.tv_sec * 1000000000u + (uint64_t)st.st_ctim.tv_nsec;
+	return 0;
+}
+
+/* Are the files there?  They are opened again when they are used. */
+static int
+look_at_files(struct parent *p)
+{
+	static const enum setting keys[] = {SET_CA_FILE, SET_CERT_FILE, SET_KEY_FILE};
+	struct record_entry e;
+	struct error err;
+	char path[PATH_MAX];
+	size_t i, pos = 0;
+	int fd, result = 0;
+
+	for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		if (!settings_has(&p->settings, keys[i]))
+			continue;
+		fd = parent_open_named(p, keys[i], &err);
+		if (fd == -1) {
+			log_error("%s", err.text);
+			result = -1;
+		} else {
+			close(fd);
+		}
+	}
+	while (settings_next(&p->settings, &pos, SET_CONFIG_FILES, &e)) {
+		if (e.len == 0 || e.value[0] == '$' || e.len >= sizeof(path))
+			continue;
+		(void)snprintf(path, sizeof(path), "%.*s", (int)e.len, e.value);
+		fd = trusted_open(path, TRUSTED_FILE, trusted_user(p), &err);
+		if (fd == -1) {
+			log_error("%s:%u:%u: agent.config_files: %s", p->settings_name, e.line,
+			    e.column, err.text);
+			result = -1;
+		} else {
+			close(fd);
+		}
+	}
+	return result;
+}
+
+static char *
+place_of(const struct parent *p, enum setting key, const char *root, const char *below)
+{
+	char *set = settings_has(&p->settings, key) ? settings_string(&p->settings, key) : NULL;
+	char *out = NULL;
+
+	if (set != NULL)
+		return set;
+	if (!p->unprivileged)
+		return strdup(root);
+	if (asprintf(&out, "%s%s", p->command.storage_path, below) == -1)
+		return NULL;
+	return out;
+}
+
+static int
+open_directories(struct parent *p)
+{
+	uid_t me = geteuid(), conf = me;
+	gid_t conf_gid = getegid(), reader = getegid();
+	struct record_entry e;
+	struct error err;
+	char place[PATH_MAX];
+	char *path;
+
+	if (record_find(&p->settings.record, SET_UID_CONFD, &e)) {
+		memcpy(&conf, e.value, 4);
+		memcpy(&conf_gid, e.value + 4, 4);
+	}
+	if (record_find(&p->settings.record, SET_GID_READER, &e))
+		memcpy(&reader, e.value, 4);
+	if (reader == UINT32_MAX)
+		reader = 0;
+	p->state_dir = trusted_directory(p->command.storage_path, trusted_user(p), conf, conf_gid,
+	    p->unprivileged ? 0700 : 0711, &err);
+	parent_place(p, SET_STORAGE, place, sizeof(place));
+	if (p->state_dir == -1) {
+		log_error("%s: %s", place, err.text);
+		return -1;
+	}
+	if (flock(p->state_dir, LOCK_EX | LOCK_NB) == -1) {
+		log_error("%s: %s is in use by another opampd: end it, or name another directory",
+		    place, p->command.storage_path);
+		return -1;
+	}
+	p->command.work_path = place_of(p, SET_WORK_DIR, "/var/lib/opampd-agent", "/work");
+	p->command.work_dir = trusted_directory(
+	    p->command.work_path, trusted_user(p), p->command.uid, p->command.gid, 0750, &err);
+	if (p->command.work_dir == -1) {
+		parent_place(p, SET_WORK_DIR, place, sizeof(place));
+		log_error("%s: %s", place, err.text);
+		return -1;
+	}
+	path = place_of(p, SET_LOG_DIR, "/var/log/opampd", "");
+	p->log_path = path;
+	p->log_dir = p->unprivileged && strcmp(path, p->command.storage_path) == 0
+			 ? fcntl(p->state_dir, F_DUPFD_CLOEXEC, 4)
+			 : trusted_directory(path, trusted_user(p), me, reader, 0750, &err);
+	if (p->log_dir == -1) {
+		parent_place(p, SET_LOG_DIR, place, sizeof(place));
+		log_error("%s: %s", place, err.text);
+		return -1;
+	}
+	return 0;
+}
+
+static int
+open_control(struct parent *p)
+{
+	struct sockaddr_un sun = {.sun_family = AF_UNIX};
+	char *path = place_of(p, SET_CONTROL_SOCKET, "/run/opampd/control.sock", "/control.sock");
+	char dir[sizeof(sun.sun_path)], *slash;
+	struct record_entry e;
+	struct error err;
+	struct stat st;
+	gid_t reader = UINT32_MAX;
+	int fd = -1, dir_fd = -1;
+
+	if (path == NULL || strlen(path) >= sizeof(sun.sun_path)) {
+		log_error("control.socket: the path is longer than 107 bytes: name a shorter one");
+		goto fail;
+	}
+	(void)snprintf(dir, sizeof(dir), "%s", path);
+	slash = strrchr(dir, '/');
+	*slash = '\0';
+	dir_fd = p->unprivileged && strcmp(dir, p->command.storage_path) == 0
+		     ? fcntl(p->state_dir, F_DUPFD_CLOEXEC, 4)
+		     : trusted_directory(dir, trusted_user(p), geteuid(), getegid(), 0755, &err);
+	if (dir_fd == -1) {
+		log_error("control.socket: %s", err.text);
+		goto fail;
+	}
+	if (fstatat(dir_fd, slash + 1, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+		if (!S_ISSOCK(st.st_mode)) {
+			log_error("control.socket: %s is there and no socket: remove it", path);
+			goto fail;
+		}
+		(void)unlinkat(dir_fd, slash + 1, 0); /* ours: the lock on the storage says so */
+	}
+	(void)snprintf(
+	    sun.sun_path, sizeof(sun.sun_path), "/proc/self/fd/%d/%.80s", dir_fd, slash + 1);
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd == -1 || bind(fd, (struct sockaddr *)&sun, sizeof(sun)) == -1 ||
+	    listen(fd, 16) == -1) {
+		log_error("control.socket: %s: %s", path, strerror(errno));
+		goto fail;
+	}
+	if (record_find(&p->settings.record, SET_GID_READER, &e))
+		memcpy(&reader, e.value, 4);
+	if (!p->unprivileged && reader != UINT32_MAX)
+		if (fchownat(dir_fd, slash + 1, (uid_t)-1, reader, AT_SYMLINK_NOFOLLOW) == -1)
+			log_error("control.socket: %s: chown: %s", path, strerror(errno));
+	if (fchmodat(dir_fd, slash + 1, p->unprivileged ? 0600 : 0660, 0) == -1)
+		log_error("control.socket: %s: chmod: %s", path, strerror(errno));
+	p->control = fd;
+	close(dir_fd);
+	free(path);
+	return 0;
+fail:
+	if (fd >= 0)
+		close(fd);
+	if (dir_fd >= 0)
+		close(dir_fd);
+	free(path);
+	return -1;
+}
+
+static int
+open_link(struct parent *p)
+{
+	struct sockaddr_in sin = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	socklen_t len = sizeof(sin);
+	uint64_t port = settings_u64(&p->settings, SET_LINK_PORT);
+	int fd, one = 1;
+
+	if (!driver_of(&p->settings)->uses_link)
+		return 0;
+	sin.sin_port = htons((uint16_t)port);
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP);
+	if (fd == -1)
+		goto fail;
+	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (bind(fd, (struct sockaddr *)&sin, len) == -1 || listen(fd, 16) == -1 ||
+	    getsockname(fd, (struct sockaddr *)&sin, &len) == -1)
+		goto fail;
+	p->link_listener = fd;
+	p->link_port = ntohs(sin.sin_port);
+	p->command.link_port = p->link_port;
+	p->diag = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_SOCK_DIAG);
+	if (p->diag == -1)
+		log_error(
+		    "no sock_diag on this host (%s): the agent's connection cannot be verified",
+		    strerror(errno));
+	return 0;
+fail:
+	log_error("agent.opamp_server_port: listening on 127.0.0.1:%u for the agent: %s",
+	    (unsigned)port, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+int
+parent_agent_env(struct parent *p)
+{
+	struct record_entry e;
+	const char *name, *value;
+	size_t pos = 0, n = 0, len;
+	char **env = calloc(p->settings.record.count + 2, sizeof(*env));
+
+	if (env == NULL)
+		return -1;
+	while (settings_next(&p->settings, &pos, SET_ENV, &e)) {
+		if (settings_pair(&e, &name, &value, &len) == -1)
+			continue;
+		if (asprintf(&env[n], "%s=%.*s", name, (int)len, value) == -1)
+			return -1;
+		n++;
+	}
+	p->command.env = env;
+	return 0;
+}
+
+static int
+read_command(struct parent *p)
+{
+	static const struct {
+		const char *name;
+		unsigned cap;
+	} caps[] = {{"CAP_NET_BIND_SERVICE", 10}, {"CAP_NET_RAW", 13}, {"CAP_NET_ADMIN", 12},
+	    {"CAP_DAC_READ_SEARCH", 2}, {"CAP_SYS_PTRACE", 19}, {"CAP_SYSLOG", 34},
+	    {"CAP_PERFMON", 38}, {"CAP_BPF", 39}, {"CAP_AUDIT_READ", 37}};
+	struct record_entry e;
+	size_t pos = 0, i;
+	int result = 0;
+
+	p->command.settings = &p->settings;
+	p->command.unprivileged = p->unprivileged;
+	p->command.uid = getuid();
+	p->command.gid = getgid();
+	if (record_find(&p->settings.record, SET_UID_AGENT, &e)) {
+		memcpy(&p->command.uid, e.value, 4);
+		memcpy(&p->command.gid, e.value + 4, 4);
+	}
+	while (settings_next(&p->settings, &pos, SET_GID_EXTRA, &e) && p->command.group_count < 32)
+		memcpy(&p->command.groups[p->command.group_count++], e.value, 4);
+	pos = 0;
+	while (settings_next(&p->settings, &pos, SET_CAPABILITIES, &e)) {
+		for (i = 0; i < sizeof(caps) / sizeof(caps[0]); i++)
+			if (e.len == strlen(caps[i].name) &&
+			    memcmp(e.value, caps[i].name, e.len) == 0)
+				break;
+		if (i == sizeof(caps) / sizeof(caps[0])) {
+			log_error(
+			    "%s:%u:%u: agent.capabilities: \"%.*s\" is none that an agent may have",
+			    p->settings_name, e.line, e.column, (int)e.len, e.value);
+			result = -1;
+		} else {
+			p->command.capabilities |= 1ull << caps[i].cap;
+		}
+	}
+	return result;
+}
+
+int
+parent_open_files(struct parent *p, int check_only)
+{
+	char *name = settings_string(&p->settings, SET_CONFIG_NAME);
+	int result = 0;
+
+	p->command.storage_path = settings_string(&p->settings, SET_STORAGE);
+	if (name == NULL || p->command.storage_path == NULL || parent_agent_env(p) == -1)
+		fatal("no memory");
+	if (read_command(p) == -1 || open_executable(p) == -1)
+		result = -1;
+	if (look_at_files(p) == -1)
+		result = -1;
+	if (asprintf(&p->run_path, "%s/agent/%s", p->command.storage_path, name) == -1 ||
+	    asprintf(&p->candidate_path, "%s/agent/candidate/%s", p->command.storage_path, name) ==
+		-1)
+		fatal("no memory");
+	free(name);
+	if (check_only || result == -1)
+		return result;
+	if (open_directories(p) == -1 || open_control(p) == -1 || open_link(p) == -1)
+		return -1;
+	return 0;
+}
+
+/* ---- the agent's log */
+
+int
+parent_log_open(struct parent *p)
+{
+	int fd = openat(p->log_dir, "agent.log",
+	    O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, p->unprivileged ? 0600 : 0640);
+	struct record_entry e;
+	gid_t reader = UINT32_MAX;
+
+	if (fd == -1) {
+		log_error("%s/agent.log: %s", p->log_path, strerror(errno));
+		return -1;
+	}
+	if (!p->unprivileged && record_find(&p->settings.record, SET_GID_READER, &e)) {
+		memcpy(&reader, e.value, 4);
+		if (reader != UINT32_MAX && fchown(fd, (uid_t)-1, reader) == 0)
+			(void)fchmod(fd, 0640);
+	}
+	return fd;
+}
+
+void
+parent_log_rotate(struct parent *p)
+{
+	uint64_t now = now_ms(), keep = settings_u64(&p->settings, SET_LOG_FILES), i;
+	char from[64], to[64];
+	int fd;
+
+	if (now - p->rotation_window_ms > 60000) {
+		p->rotation_window_ms = now;
+		p->rotations = 0;
+	}
+	if (++p->rotations > LIMIT_ROTATIONS_PER_MINUTE)
+		return; /* it asks again when it has written more */
+	if (keep <= 1) {
+		(void)unlinkat(p->log_dir, "agent.log", 0);
+	} else {
+		for (i = keep - 1; i > 0; i--) {
+			(void)snprintf(to, sizeof(to), "agent.log.%llu", (unsigned long long)i);
+			(void)snprintf(from, sizeof(from), i == 1 ? "agent.log" : "agent.log.%llu",
+			    (unsigned long long)(i - 1));
+			if (renameat(p->log_dir, from, p->log_dir, to) == -1 && errno != ENOENT)
+				log_error("rotating %s/%s: %s", p->log_path, from, strerror(errno));
+		}
+	}
+	fd = parent_log_open(p);
+	if (fd >= 0)
+		slot_send(&p->daemons[PROC_LINK], MSG_LINK_LOG, NULL, fd);
+}

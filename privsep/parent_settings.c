@@ -1,0 +1,170 @@
+/*
+ * parent_settings.c: has the settings read by a one-shot merge, and takes over its sections.
+ * The parent itself never sees the file's text: merge's record for it is checked entry by entry.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "memfd.h"
+#include "parent.h"
+#include "trusted_open.h"
+
+#define ERROR_TEXT_MAX (128 * KIB)
+
+static int
+give(struct parent *p, int fd, uint32_t kind)
+{
+	struct msg_file m = {kind, 0};
+
+	if (fd == -1)
+		return -1;
+	slot_send(&p->reader, MSG_CHILD_FILE, &m, fd);
+	return 0;
+}
+
+/* What ${env:X} in the settings may see, and two names of our own. */
+static int
+environment_file(struct parent *p)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&text, &len);
+	char **e;
+	int fd;
+
+	if (f == NULL)
+		return -1;
+	fprintf(f, "OPAMPD_SETTINGS_NAME=%s%cPWD=%s%c", p->settings_name, 0, p->cwd, 0);
+	for (e = p->environment; e != NULL && *e != NULL; e++)
+		fprintf(f, "%s%c", *e, 0);
+	fputc(0, f);
+	if (fclose(f) != 0)
+		return -1;
+	fd = memfd_seal("environment", text, len, NULL);
+	explicit_bzero(text, len);
+	free(text);
+	return fd;
+}
+
+static int
+open_settings(struct parent *p)
+{
+	struct error err;
+	char *path = NULL;
+	int fd;
+
+	if (p->settings_name[0] == '/')
+		path = strdup(p->settings_name);
+	else if (asprintf(&path, "%s/%s", p->cwd, p->settings_name) == -1)
+		path = NULL;
+	if (path == NULL)
+		return -1;
+	fd = trusted_open(path, TRUSTED_FILE, p->unprivileged ? getuid() : 0, &err);
+	if (fd == -1)
+		log_error("the settings: %s", err.text);
+	free(path);
+	return fd;
+}
+
+static void
+drop_sections(int *sections)
+{
+	size_t i;
+
+	for (i = 0; i < PROC_COUNT; i++) {
+		if (sections[i] >= 0)
+			close(sections[i]);
+		sections[i] = -1;
+	}
+}
+
+int
+parent_read_settings(struct parent *p)
+{
+	int settings = open_settings(p);
+	size_t i;
+
+	if (settings == -1)
+		return -1;
+	drop_sections(p->new_sections);
+	p->reading = 1;
+	p->read_status = -1;
+	if (slot_start(&p->reader, MERGE_SETTINGS, 0) == -1) {
+		close(settings);
+		return -1;
+	}
+	if (give(p, settings, FILE_SETTINGS) == -1 ||
+	    give(p, open("/etc/passwd", O_RDONLY | O_CLOEXEC), FILE_PASSWD) == -1 ||
+	    give(p, open("/etc/group", O_RDONLY | O_CLOEXEC), FILE_GROUP) == -1 ||
+	    give(p, environment_file(p), FILE_ENVIRONMENT) == -1)
+		log_error("handing the settings over: %s", strerror(errno));
+	slot_send(&p->reader, MSG_CHILD_GO, NULL, -1);
+	while (p->reading || p->reader.pid != 0)
+		if (event_base_loop(p->base, EVLOOP_ONCE) == -1)
+			break;
+	for (i = PROC_PARENT; p->read_status == 0 && i < PROC_COUNT; i++)
+		if (p->new_sections[i] == -1) {
+			log_error(
+			    "the settings reader gave no section for %s", proc_name((uint32_t)i));
+			p->read_status = -1;
+		}
+	return p->read_status;
+}
+
+static void
+print_lines(enum log_level level, int fd)
+{
+	char *text, *line, *rest;
+	size_t len;
+
+	if (memfd_read(fd, ERROR_TEXT_MAX, &text, &len, NULL) == -1)
+		return;
+	for (rest = text; (line = strsep(&rest, "\n")) != NULL;)
+		if (*line != '\0')
+			log_at(level, "%s", line);
+	free(text);
+}
+
+static void
+print_warnings(int fd)
+{
+	struct record_entry e;
+	struct record r;
+	char *data;
+	size_t len;
+
+	if (memfd_read(fd, ERROR_TEXT_MAX, &data, &len, NULL) == -1)
+		return;
+	if (record_open(&r, data, len, NULL) == 0 && record_find(&r, 2, &e))
+		log_warn("%.*s", (int)e.len, e.value);
+	free(data);
+}
+
+void
+parent_settings_message(struct slot *s, struct message *m)
+{
+	struct parent *p = s->parent;
+	const struct msg_section *section = m->payload;
+	const struct msg_merge *answer = m->payload;
+
+	if (s != &p->reader)
+		return;
+	if (m->type == MSG_MERGE_SECTION) {
+		if (section->proc < PROC_PARENT || section->proc >= PROC_COUNT)
+			return;
+		if (p->new_sections[section->proc] >= 0)
+			close(p->new_sections[section->proc]);
+		p->new_sections[section->proc] = message_take_fd(m);
+		return;
+	}
+	s->answered = 1;
+	p->read_status = answer->status == MERGE_DONE_OK ? 0 : -1;
+	if (p->read_status == 0)
+		print_warnings(m->fd);
+	else
+		print_lines(LOG_LEVEL_ERROR, m->fd);
+}

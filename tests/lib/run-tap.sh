@@ -1,0 +1,16 @@
+#!/bin/sh
+# Runs TAP programs under prove; counts their tests for the summary of .ci/run.
+set -u
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+[ $# -gt 0 ] || exit 0
+prove --merge --verbose --timer --exec '' "$@" >"$log" 2>&1
+status=$?
+passed=$(grep -c '^ok [0-9]' "$log")
+skipped=$(grep -c '^ok [0-9].*# *[sS][kK][iI][pP]' "$log")
+failed=$(grep -c '^not ok' "$log")
+if [ $status -ne 0 ] && [ "$failed" -eq 0 ]; then failed=1; fi
+if [ $status -eq 0 ]; then grep -E '^(\[|Result|Files)' "$log"; else cat "$log"; fi
+echo "system: $((passed - skipped)) passed, $failed failed, $skipped skipped"
+[ -z "${RESULTS:-}" ] || echo "$((passed - skipped)) $failed $skipped system" >>"$RESULTS"
+exit $status
