@@ -13,7 +13,7 @@
 int
 expansion_add(struct expansion_list *l, const char *text, size_t len)
 {
-	char **bigger;
+	char **bigger, *copy;
 
 	if (l->count == l->size) {
 		bigger = realloc(l->items, (l->size == 0 ? 8 : l->size * 2) * sizeof(*bigger));
@@ -22,8 +22,11 @@ expansion_add(struct expansion_list *l, const char *text, size_t len)
 		l->items = bigger;
 		l->size = l->size == 0 ? 8 : l->size * 2;
 	}
-	l->items[l->count] = strndup(text, len);
-	return l->items[l->count] == NULL ? -1 : (l->count++, 0);
+	copy = strndup(text, len);
+	if (copy == NULL)
+		return -1;
+	l->items[l->count++] = copy;
+	return 0;
 }
 
 void

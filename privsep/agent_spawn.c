@@ -198,6 +198,7 @@ child(const struct agent_command *c, char **argv, int out, int err_fd, int secre
 		fail(STAGE_DIRECTORY);
 	if (become(c) == -1)
 		fail(STAGE_IDS);
+	(void)mkdirat(c->work_dir, "tmp", 0700); /* as the agent: the directory is its own */
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1)
 		fail(STAGE_IDS);
 	/* after the change of user, which clears it; then look: the parent may be gone already */

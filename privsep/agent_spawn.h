@@ -34,10 +34,12 @@ struct agent_command { /* everything fixed by the settings, made ready before th
 	size_t group_count;
 	uint64_t capabilities; /* agent.capabilities */
 	int work_dir;          /* its directory, writable */
-	const char *work_path;
-	const char *storage_path; /* our state: hidden from it where we share a user */
-	char **env;               /* NULL-terminated */
+	char *work_path;
+	char *storage_path;              /* our state: hidden from it where we share a user */
+	char *run_path, *candidate_path; /* its configuration, and one to be validated */
+	char **env;                      /* NULL-terminated */
 	unsigned link_port;
+	uint64_t binary[5]; /* the executable's identity: device, inode, size, mtime, ctime */
 };
 
 struct agent_start { /* filled by agent_spawn */

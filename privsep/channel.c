@@ -48,13 +48,13 @@ struct channel {
 	void *ctx;
 	struct event_base *base;
 	struct event *reading, *writing, *retry;
-	TAILQ_HEAD(, queued) queue;
+	TAILQ_HEAD(queue_head, queued) queue;
 	size_t queued;
 	uint32_t next_id;
 	int paused, over; /* over: gone or broken was told */
 	int busy, freed;  /* in a callback; freed inside it */
 	enum channel_rule broken_rule;
-	_Alignas(16) char buffer[sizeof(struct header) + LIMIT_MESSAGE_PAYLOAD + 1];
+	char buffer[sizeof(struct header) + LIMIT_MESSAGE_PAYLOAD + 1] __attribute__((aligned(16)));
 };
 
 static const char *const rule_names[] = {

@@ -164,7 +164,7 @@ emit(enum log_level level, const char *body)
 		;
 }
 
-static void
+__attribute__((format(printf, 2, 0))) static void
 vlog(enum log_level level, const char *fmt, va_list ap)
 {
 	char raw[LINE_SIZE / 2], escaped[LINE_SIZE];

@@ -81,7 +81,6 @@ struct parent {
 	struct agent_command command;
 	struct agent_slot agents[AGENT_SLOTS];
 	struct cgroup cgroup;
-	char *run_path, *candidate_path;
 	uint32_t next_start;
 	int secret_next; /* link's file for the next start, -1 */
 	struct event *secret_timer;
@@ -90,7 +89,6 @@ struct parent {
 	int state_dir, log_dir, work_dir, control, link_listener, diag;
 	char *log_path;
 	unsigned link_port;
-	uint64_t binary[5];
 	uint64_t rotation_window_ms;
 	uint32_t rotations;
 
@@ -104,12 +102,21 @@ struct parent {
 /* parent_files.c: what the settings name.  Prints every fault; -1 if there was one. */
 int parent_open_programs(struct parent *p, int check_only); /* check_only: merge alone */
 int parent_open_files(struct parent *p, int check_only);
-int parent_open_named(
-    struct parent *p, enum setting key, struct error *err); /* -1: not set or fault */
-void parent_place(const struct parent *p, enum setting key, char *buf, size_t size);
 int parent_log_open(struct parent *p); /* agent.log for appending */
 void parent_log_rotate(struct parent *p);
-int parent_agent_env(struct parent *p);
+
+/* parent_command.c: the agent's command and the files of p->settings; prints every fault. */
+int parent_command_read(struct parent *p);
+int parent_command_work_dir(struct parent *p); /* made if it is missing */
+void parent_command_free(struct agent_command *c);
+uid_t parent_trusted_user(const struct parent *p);
+/* Opens the file that key names; -1: not set, or a fault. */
+int parent_open_named(struct parent *p, enum setting key, struct error *err);
+/* The path of key, or its default: as root, or below storage.directory.  malloc'd. */
+char *parent_path(
+    const struct parent *p, enum setting key, const char *as_root, const char *below);
+/* "file:line:column: key" for messages. */
+void parent_place(const struct parent *p, enum setting key, char *buf, size_t size);
 
 /* parent_settings.c */
 int parent_read_settings(struct parent *p); /* runs the loop until merge has answered */

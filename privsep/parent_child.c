@@ -433,11 +433,11 @@ give_confd(struct slot *s)
 	    .owner_uid = getuid(),
 	    .link_port = p->link_port,
 	    .weak = p->unprivileged && p->landlock_abi == 0,
-	    .binary_dev = p->binary[0],
-	    .binary_ino = p->binary[1],
-	    .binary_size = p->binary[2],
-	    .binary_mtime = p->binary[3],
-	    .binary_ctime = p->binary[4]};
+	    .binary_dev = p->command.binary[0],
+	    .binary_ino = p->command.binary[1],
+	    .binary_size = p->command.binary[2],
+	    .binary_mtime = p->command.binary[3],
+	    .binary_ctime = p->command.binary[4]};
 	struct record_entry e;
 	uint32_t i;
 

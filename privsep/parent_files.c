@@ -1,6 +1,6 @@
 /*
- * parent_files.c: the parent opens what the settings name, and checks it before it is used.
- * Everything wrong is said, not only the first thing.
+ * parent_files.c: what the parent opens once at its start and hands to the others: their programs,
+ * the directories, the control socket, the link's listener; and the agent's log, which it rotates.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -21,42 +21,6 @@
 #include "parent.h"
 #include "sandbox.h"
 #include "trusted_open.h"
-
-void
-parent_place(const struct parent *p, enum setting key, char *buf, size_t size)
-{
-	struct record_entry e;
-
-	if (record_find(&p->settings.record, (uint16_t)key, &e) && e.line != 0)
-		(void)snprintf(buf, size, "%s:%u:%u: %s", p->settings_name, e.line, e.column,
-		    setting_name(key));
-	else
-		(void)snprintf(buf, size, "%s (default)", setting_name(key));
-}
-
-static uid_t
-trusted_user(const struct parent *p)
-{
-	return p->unprivileged ? getuid() : 0;
-}
-
-int
-parent_open_named(struct parent *p, enum setting key, struct error *err)
-{
-	char *path = settings_has(&p->settings, key) ? settings_string(&p->settings, key) : NULL;
-	char place[PATH_MAX];
-	int fd;
-
-	if (path == NULL)
-		return error_set(err, "%s is not set", setting_name(key));
-	fd = trusted_open(path, TRUSTED_FILE, trusted_user(p), err);
-	free(path);
-	if (fd == -1) {
-		parent_place(p, key, place, sizeof(place));
-		error_prefix(err, "%s", place);
-	}
-	return fd;
-}
 
 /* Our own programs: beside opampd in a build tree, else where they were installed. */
 int
@@ -80,7 +44,7 @@ parent_open_programs(struct parent *p, int check_only)
 		if (check_only && i != PROC_MERGE)
 			continue;
 		(void)snprintf(path, sizeof(path), "%s/opampd-%s", p->program_dir, proc_name(i));
-		p->programs[i] = trusted_open(path, TRUSTED_FILE, trusted_user(p), &err);
+		p->programs[i] = trusted_open(path, TRUSTED_FILE, parent_trusted_user(p), &err);
 		if (p->programs[i] == -1) {
 			log_error("a part of opampd is missing or not safe to run: %s", err.text);
 			return -1;
@@ -90,94 +54,13 @@ parent_open_programs(struct parent *p, int check_only)
 }
 
 static int
-open_executable(struct parent *p)
-{
-	struct error err;
-	struct stat st;
-	char place[PATH_MAX];
-	int fd = parent_open_named(p, SET_EXECUTABLE, &err);
-
-	parent_place(p, SET_EXECUTABLE, place, sizeof(place));
-	if (fd == -1) {
-		log_error("%s", err.text);
-		return -1;
-	}
-	if (fstat(fd, &st) == -1 || (st.st_mode & 0111) == 0) {
-		log_error("%s: not executable: chmod +x it", place);
-		close(fd);
-		return -1;
-	}
-	p->command.executable = fd;
-	p->binary[0] = st.st_dev;
-	p->binary[1] = st.st_ino;
-	p->binary[2] = (uint64_t)st.st_size;
-	p->binary[3] = (uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec;
-	p->binary[4] = (uint64_t)st.st_ctim.tv_sec * 1000000000u + (uint64_t)st.st_ctim.tv_nsec;
-	return 0;
-}
-
-/* Are the files there?  They are opened again when they are used. */
-static int
-look_at_files(struct parent *p)
-{
-	static const enum setting keys[] = {SET_CA_FILE, SET_CERT_FILE, SET_KEY_FILE};
-	struct record_entry e;
-	struct error err;
-	char path[PATH_MAX];
-	size_t i, pos = 0;
-	int fd, result = 0;
-
-	for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
-		if (!settings_has(&p->settings, keys[i]))
-			continue;
-		fd = parent_open_named(p, keys[i], &err);
-		if (fd == -1) {
-			log_error("%s", err.text);
-			result = -1;
-		} else {
-			close(fd);
-		}
-	}
-	while (settings_next(&p->settings, &pos, SET_CONFIG_FILES, &e)) {
-		if (e.len == 0 || e.value[0] == '$' || e.len >= sizeof(path))
-			continue;
-		(void)snprintf(path, sizeof(path), "%.*s", (int)e.len, e.value);
-		fd = trusted_open(path, TRUSTED_FILE, trusted_user(p), &err);
-		if (fd == -1) {
-			log_error("%s:%u:%u: agent.config_files: %s", p->settings_name, e.line,
-			    e.column, err.text);
-			result = -1;
-		} else {
-			close(fd);
-		}
-	}
-	return result;
-}
-
-static char *
-place_of(const struct parent *p, enum setting key, const char *root, const char *below)
-{
-	char *set = settings_has(&p->settings, key) ? settings_string(&p->settings, key) : NULL;
-	char *out = NULL;
-
-	if (set != NULL)
-		return set;
-	if (!p->unprivileged)
-		return strdup(root);
-	if (asprintf(&out, "%s%s", p->command.storage_path, below) == -1)
-		return NULL;
-	return out;
-}
-
-static int
 open_directories(struct parent *p)
 {
 	uid_t me = geteuid(), conf = me;
 	gid_t conf_gid = getegid(), reader = getegid();
 	struct record_entry e;
 	struct error err;
-	char place[PATH_MAX];
-	char *path;
+	char place[PATH_MAX], *path;
 
 	if (record_find(&p->settings.record, SET_UID_CONFD, &e)) {
 		memcpy(&conf, e.value, 4);
@@ -187,7 +70,7 @@ open_directories(struct parent *p)
 		memcpy(&reader, e.value, 4);
 	if (reader == UINT32_MAX)
 		reader = 0;
-	p->state_dir = trusted_directory(p->command.storage_path, trusted_user(p), conf, conf_gid,
+	p->state_dir = trusted_directory(p->command.storage_path, parent_trusted_user(p), conf, conf_gid,
 	    p->unprivileged ? 0700 : 0711, &err);
 	parent_place(p, SET_STORAGE, place, sizeof(place));
 	if (p->state_dir == -1) {
@@ -199,19 +82,13 @@ open_directories(struct parent *p)
 		    place, p->command.storage_path);
 		return -1;
 	}
-	p->command.work_path = place_of(p, SET_WORK_DIR, "/var/lib/opampd-agent", "/work");
-	p->command.work_dir = trusted_directory(
-	    p->command.work_path, trusted_user(p), p->command.uid, p->command.gid, 0750, &err);
-	if (p->command.work_dir == -1) {
-		parent_place(p, SET_WORK_DIR, place, sizeof(place));
-		log_error("%s: %s", place, err.text);
+	if (parent_command_work_dir(p) == -1)
 		return -1;
-	}
-	path = place_of(p, SET_LOG_DIR, "/var/log/opampd", "");
+	path = parent_path(p, SET_LOG_DIR, "/var/log/opampd", "");
 	p->log_path = path;
 	p->log_dir = p->unprivileged && strcmp(path, p->command.storage_path) == 0
 			 ? fcntl(p->state_dir, F_DUPFD_CLOEXEC, 4)
-			 : trusted_directory(path, trusted_user(p), me, reader, 0750, &err);
+			 : trusted_directory(path, parent_trusted_user(p), me, reader, 0750, &err);
 	if (p->log_dir == -1) {
 		parent_place(p, SET_LOG_DIR, place, sizeof(place));
 		log_error("%s: %s", place, err.text);
@@ -224,7 +101,7 @@ static int
 open_control(struct parent *p)
 {
 	struct sockaddr_un sun = {.sun_family = AF_UNIX};
-	char *path = place_of(p, SET_CONTROL_SOCKET, "/run/opampd/control.sock", "/control.sock");
+	char *path = parent_path(p, SET_CONTROL_SOCKET, "/run/opampd/control.sock", "/control.sock");
 	char dir[sizeof(sun.sun_path)], *slash;
 	struct record_entry e;
 	struct error err;
@@ -241,7 +118,7 @@ open_control(struct parent *p)
 	*slash = '\0';
 	dir_fd = p->unprivileged && strcmp(dir, p->command.storage_path) == 0
 		     ? fcntl(p->state_dir, F_DUPFD_CLOEXEC, 4)
-		     : trusted_directory(dir, trusted_user(p), geteuid(), getegid(), 0755, &err);
+		     : trusted_directory(dir, parent_trusted_user(p), geteuid(), getegid(), 0755, &err);
 	if (dir_fd == -1) {
 		log_error("control.socket: %s", err.text);
 		goto fail;
@@ -317,87 +194,12 @@ fail:
 }
 
 int
-parent_agent_env(struct parent *p)
-{
-	struct record_entry e;
-	const char *name, *value;
-	size_t pos = 0, n = 0, len;
-	char **env = calloc(p->settings.record.count + 2, sizeof(*env));
-
-	if (env == NULL)
-		return -1;
-	while (settings_next(&p->settings, &pos, SET_ENV, &e)) {
-		if (settings_pair(&e, &name, &value, &len) == -1)
-			continue;
-		if (asprintf(&env[n], "%s=%.*s", name, (int)len, value) == -1)
-			return -1;
-		n++;
-	}
-	p->command.env = env;
-	return 0;
-}
-
-static int
-read_command(struct parent *p)
-{
-	static const struct {
-		const char *name;
-		unsigned cap;
-	} caps[] = {{"CAP_NET_BIND_SERVICE", 10}, {"CAP_NET_RAW", 13}, {"CAP_NET_ADMIN", 12},
-	    {"CAP_DAC_READ_SEARCH", 2}, {"CAP_SYS_PTRACE", 19}, {"CAP_SYSLOG", 34},
-	    {"CAP_PERFMON", 38}, {"CAP_BPF", 39}, {"CAP_AUDIT_READ", 37}};
-	struct record_entry e;
-	size_t pos = 0, i;
-	int result = 0;
-
-	p->command.settings = &p->settings;
-	p->command.unprivileged = p->unprivileged;
-	p->command.uid = getuid();
-	p->command.gid = getgid();
-	if (record_find(&p->settings.record, SET_UID_AGENT, &e)) {
-		memcpy(&p->command.uid, e.value, 4);
-		memcpy(&p->command.gid, e.value + 4, 4);
-	}
-	while (settings_next(&p->settings, &pos, SET_GID_EXTRA, &e) && p->command.group_count < 32)
-		memcpy(&p->command.groups[p->command.group_count++], e.value, 4);
-	pos = 0;
-	while (settings_next(&p->settings, &pos, SET_CAPABILITIES, &e)) {
-		for (i = 0; i < sizeof(caps) / sizeof(caps[0]); i++)
-			if (e.len == strlen(caps[i].name) &&
-			    memcmp(e.value, caps[i].name, e.len) == 0)
-				break;
-		if (i == sizeof(caps) / sizeof(caps[0])) {
-			log_error(
-			    "%s:%u:%u: agent.capabilities: \"%.*s\" is none that an agent may have",
-			    p->settings_name, e.line, e.column, (int)e.len, e.value);
-			result = -1;
-		} else {
-			p->command.capabilities |= 1ull << caps[i].cap;
-		}
-	}
-	return result;
-}
-
-int
 parent_open_files(struct parent *p, int check_only)
 {
-	char *name = settings_string(&p->settings, SET_CONFIG_NAME);
-	int result = 0;
-
-	p->command.storage_path = settings_string(&p->settings, SET_STORAGE);
-	if (name == NULL || p->command.storage_path == NULL || parent_agent_env(p) == -1)
-		fatal("no memory");
-	if (read_command(p) == -1 || open_executable(p) == -1)
-		result = -1;
-	if (look_at_files(p) == -1)
-		result = -1;
-	if (asprintf(&p->run_path, "%s/agent/%s", p->command.storage_path, name) == -1 ||
-	    asprintf(&p->candidate_path, "%s/agent/candidate/%s", p->command.storage_path, name) ==
-		-1)
-		fatal("no memory");
-	free(name);
-	if (check_only || result == -1)
-		return result;
+	if (parent_command_read(p) == -1)
+		return -1;
+	if (check_only)
+		return 0;
 	if (open_directories(p) == -1 || open_control(p) == -1 || open_link(p) == -1)
 		return -1;
 	return 0;

@@ -1,0 +1,266 @@
+/*
+ * parent_command.c: the agent's command and the files of the settings, checked before any of it is
+ * used: at the start, and again at a reload.  Everything wrong is said, not only the first thing.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "parent.h"
+#include "trusted_open.h"
+
+void
+parent_place(const struct parent *p, enum setting key, char *buf, size_t size)
+{
+	struct record_entry e;
+
+	if (record_find(&p->settings.record, (uint16_t)key, &e) && e.line != 0)
+		(void)snprintf(buf, size, "%s:%u:%u: %s", p->settings_name, e.line, e.column,
+		    setting_name(key));
+	else
+		(void)snprintf(buf, size, "%s (default)", setting_name(key));
+}
+
+uid_t
+parent_trusted_user(const struct parent *p)
+{
+	return p->unprivileged ? getuid() : 0;
+}
+
+int
+parent_open_named(struct parent *p, enum setting key, struct error *err)
+{
+	char *path = settings_has(&p->settings, key) ? settings_string(&p->settings, key) : NULL;
+	char place[PATH_MAX];
+	int fd;
+
+	if (path == NULL)
+		return error_set(err, "%s is not set", setting_name(key));
+	fd = trusted_open(path, TRUSTED_FILE, parent_trusted_user(p), err);
+	free(path);
+	if (fd == -1) {
+		parent_place(p, key, place, sizeof(place));
+		error_prefix(err, "%s", place);
+	}
+	return fd;
+}
+
+static int
+open_executable(struct parent *p)
+{
+	uint64_t *id = p->command.binary;
+	struct error err;
+	struct stat st;
+	char place[PATH_MAX];
+	int fd = parent_open_named(p, SET_EXECUTABLE, &err);
+
+	parent_place(p, SET_EXECUTABLE, place, sizeof(place));
+	if (fd == -1) {
+		log_error("%s", err.text);
+		return -1;
+	}
+	if (fstat(fd, &st) == -1 || (st.st_mode & 0111) == 0) {
+		log_error("%s: not executable: chmod +x it", place);
+		close(fd);
+		return -1;
+	}
+	p->command.executable = fd;
+	id[0] = st.st_dev;
+	id[1] = st.st_ino;
+	id[2] = (uint64_t)st.st_size;
+	id[3] = (uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec;
+	id[4] = (uint64_t)st.st_ctim.tv_sec * 1000000000u + (uint64_t)st.st_ctim.tv_nsec;
+	return 0;
+}
+
+/* Are the files there?  They are opened again when they are used. */
+static int
+look_at_files(struct parent *p)
+{
+	static const enum setting keys[] = {SET_CA_FILE, SET_CERT_FILE, SET_KEY_FILE};
+	struct record_entry e;
+	struct error err;
+	char path[PATH_MAX];
+	size_t i, pos = 0;
+	int fd, result = 0;
+
+	for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		if (!settings_has(&p->settings, keys[i]))
+			continue;
+		fd = parent_open_named(p, keys[i], &err);
+		if (fd == -1) {
+			log_error("%s", err.text);
+			result = -1;
+		} else {
+			close(fd);
+		}
+	}
+	while (settings_next(&p->settings, &pos, SET_CONFIG_FILES, &e)) {
+		if (e.len == 0 || e.value[0] == '$' || e.len >= sizeof(path))
+			continue;
+		(void)snprintf(path, sizeof(path), "%.*s", (int)e.len, e.value);
+		fd = trusted_open(path, TRUSTED_FILE, parent_trusted_user(p), &err);
+		if (fd == -1) {
+			log_error("%s:%u:%u: agent.config_files: %s", p->settings_name, e.line,
+			    e.column, err.text);
+			result = -1;
+		} else {
+			close(fd);
+		}
+	}
+	return result;
+}
+
+static int
+read_command(struct parent *p)
+{
+	static const struct {
+		const char *name;
+		unsigned cap;
+	} caps[] = {{"CAP_NET_BIND_SERVICE", 10}, {"CAP_NET_RAW", 13}, {"CAP_NET_ADMIN", 12},
+	    {"CAP_DAC_READ_SEARCH", 2}, {"CAP_SYS_PTRACE", 19}, {"CAP_SYSLOG", 34},
+	    {"CAP_PERFMON", 38}, {"CAP_BPF", 39}, {"CAP_AUDIT_READ", 37}};
+	struct record_entry e;
+	size_t pos = 0, i;
+	int result = 0;
+
+	p->command.settings = &p->settings;
+	p->command.unprivileged = p->unprivileged;
+	p->command.uid = getuid();
+	p->command.gid = getgid();
+	if (record_find(&p->settings.record, SET_UID_AGENT, &e)) {
+		memcpy(&p->command.uid, e.value, 4);
+		memcpy(&p->command.gid, e.value + 4, 4);
+	}
+	while (settings_next(&p->settings, &pos, SET_GID_EXTRA, &e) && p->command.group_count < 32)
+		memcpy(&p->command.groups[p->command.group_count++], e.value, 4);
+	pos = 0;
+	while (settings_next(&p->settings, &pos, SET_CAPABILITIES, &e)) {
+		for (i = 0; i < sizeof(caps) / sizeof(caps[0]); i++)
+			if (e.len == strlen(caps[i].name) &&
+			    memcmp(e.value, caps[i].name, e.len) == 0)
+				break;
+		if (i == sizeof(caps) / sizeof(caps[0])) {
+			log_error(
+			    "%s:%u:%u: agent.capabilities: \"%.*s\" is none that an agent may have",
+			    p->settings_name, e.line, e.column, (int)e.len, e.value);
+			result = -1;
+		} else {
+			p->command.capabilities |= 1ull << caps[i].cap;
+		}
+	}
+	return result;
+}
+
+/* What the settings give the agent, and nothing of ours; a temporary directory of its own. */
+static int
+make_environment(struct parent *p)
+{
+	struct record_entry e;
+	const char *name, *value;
+	size_t pos = 0, n = 0, len;
+	int has_tmpdir = 0;
+	char **env = calloc(p->settings.record.count + 2, sizeof(*env));
+
+	p->command.env = env;
+	if (env == NULL)
+		return -1;
+	while (settings_next(&p->settings, &pos, SET_ENV, &e)) {
+		if (settings_pair(&e, &name, &value, &len) == -1)
+			continue;
+		if (asprintf(&env[n], "%s=%.*s", name, (int)len, value) == -1) {
+			env[n] = NULL;
+			return -1;
+		}
+		has_tmpdir |= strcmp(name, "TMPDIR") == 0;
+		n++;
+	}
+	if (!has_tmpdir && asprintf(&env[n], "TMPDIR=%s/tmp", p->command.work_path) == -1) {
+		env[n] = NULL;
+		return -1;
+	}
+	return 0;
+}
+
+char *
+parent_path(const struct parent *p, enum setting key, const char *as_root, const char *below)
+{
+	char *out = NULL;
+
+	if (settings_has(&p->settings, key))
+		return settings_string(&p->settings, key);
+	if (!p->unprivileged)
+		return strdup(as_root);
+	return asprintf(&out, "%s%s", p->command.storage_path, below) == -1 ? NULL : out;
+}
+
+int
+parent_command_read(struct parent *p)
+{
+	char *name = settings_string(&p->settings, SET_CONFIG_NAME);
+	struct agent_command *c = &p->command;
+	int result = 0;
+
+	memset(c, 0, sizeof(*c));
+	c->executable = c->work_dir = -1;
+	c->link_port = p->link_port;
+	c->storage_path = settings_string(&p->settings, SET_STORAGE);
+	c->work_path = parent_path(p, SET_WORK_DIR, "/var/lib/opampd-agent", "/work");
+	if (name == NULL || c->storage_path == NULL || c->work_path == NULL ||
+	    make_environment(p) == -1 ||
+	    asprintf(&c->run_path, "%s/agent/%s", c->storage_path, name) == -1 ||
+	    asprintf(&c->candidate_path, "%s/agent/candidate/%s", c->storage_path, name) == -1)
+		fatal("no memory");
+	free(name);
+	if (read_command(p) == -1)
+		result = -1;
+	if (open_executable(p) == -1)
+		result = -1;
+	if (look_at_files(p) == -1)
+		result = -1;
+	return result;
+}
+
+int
+parent_command_work_dir(struct parent *p)
+{
+	struct agent_command *c = &p->command;
+	struct error err;
+	char place[PATH_MAX];
+
+	c->work_dir = trusted_directory(
+	    c->work_path, parent_trusted_user(p), c->uid, c->gid, 0750, &err);
+	if (c->work_dir == -1) {
+		parent_place(p, SET_WORK_DIR, place, sizeof(place));
+		log_error("%s: %s", place, err.text);
+		return -1;
+	}
+	return 0;
+}
+
+void
+parent_command_free(struct agent_command *c)
+{
+	size_t i;
+
+	for (i = 0; c->env != NULL && c->env[i] != NULL; i++) {
+		explicit_bzero(c->env[i], strlen(c->env[i]));
+		free(c->env[i]);
+	}
+	free(c->env);
+	free(c->storage_path);
+	free(c->work_path);
+	free(c->run_path);
+	free(c->candidate_path);
+	if (c->executable >= 0)
+		close(c->executable);
+	if (c->work_dir >= 0)
+		close(c->work_dir);
+	memset(c, 0, sizeof(*c));
+	c->executable = c->work_dir = -1;
+}
