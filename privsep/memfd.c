@@ -97,7 +97,7 @@ read_whole(int fd, size_t size, char **data, size_t *len, struct error *err)
 int
 memfd_read(int fd, size_t limit, char **data, size_t *len, struct error *err)
 {
-	size_t size;
+	size_t size = 0;
 
 	if (memfd_check(fd, limit, &size, err) == -1)
 		return -1;

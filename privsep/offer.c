@@ -66,7 +66,7 @@ offer_pack(const struct offer *o, size_t total_limit, char **data, size_t *len, 
 {
 	struct head head = {OFFER_MAGIC, o->empty_map != 0, o->count, {0, 0}};
 	struct entry entry;
-	size_t pos, bytes, i;
+	size_t pos, bytes = 0, i;
 	char *buf;
 
 	if (check_limits(o, total_limit, &bytes, err) == -1)

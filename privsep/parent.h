@@ -113,8 +113,7 @@ uid_t parent_trusted_user(const struct parent *p);
 /* Opens the file that key names; -1: not set, or a fault. */
 int parent_open_named(struct parent *p, enum setting key, struct error *err);
 /* The path of key, or its default: as root, or below storage.directory.  malloc'd. */
-char *parent_path(
-    const struct parent *p, enum setting key, const char *as_root, const char *below);
+char *parent_path(const struct parent *p, enum setting key, const char *as_root, const char *below);
 /* "file:line:column: key" for messages. */
 void parent_place(const struct parent *p, enum setting key, char *buf, size_t size);
 

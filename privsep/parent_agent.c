@@ -222,8 +222,8 @@ start(struct parent *p, const struct msg_agent_start *m)
 	struct agent_slot *a = slot_for(p, m->kind);
 	struct agent_start s;
 	struct error err;
-	char **argv =
-	    driver_argv(d, &p->settings, m->kind, m->flags, p->command.run_path, p->command.candidate_path, &err);
+	char **argv = driver_argv(d, &p->settings, m->kind, m->flags, p->command.run_path,
+	    p->command.candidate_path, &err);
 
 	if (argv == NULL || argv[1] == NULL) {
 		if (argv == NULL || m->kind != AGENT_RUN) {

@@ -70,8 +70,8 @@ open_directories(struct parent *p)
 		memcpy(&reader, e.value, 4);
 	if (reader == UINT32_MAX)
 		reader = 0;
-	p->state_dir = trusted_directory(p->command.storage_path, parent_trusted_user(p), conf, conf_gid,
-	    p->unprivileged ? 0700 : 0711, &err);
+	p->state_dir = trusted_directory(p->command.storage_path, parent_trusted_user(p), conf,
+	    conf_gid, p->unprivileged ? 0700 : 0711, &err);
 	parent_place(p, SET_STORAGE, place, sizeof(place));
 	if (p->state_dir == -1) {
 		log_error("%s: %s", place, err.text);
@@ -101,7 +101,8 @@ static int
 open_control(struct parent *p)
 {
 	struct sockaddr_un sun = {.sun_family = AF_UNIX};
-	char *path = parent_path(p, SET_CONTROL_SOCKET, "/run/opampd/control.sock", "/control.sock");
+	char *path =
+	    parent_path(p, SET_CONTROL_SOCKET, "/run/opampd/control.sock", "/control.sock");
 	char dir[sizeof(sun.sun_path)], *slash;
 	struct record_entry e;
 	struct error err;
@@ -116,9 +117,10 @@ open_control(struct parent *p)
 	(void)snprintf(dir, sizeof(dir), "%s", path);
 	slash = strrchr(dir, '/');
 	*slash = '\0';
-	dir_fd = p->unprivileged && strcmp(dir, p->command.storage_path) == 0
-		     ? fcntl(p->state_dir, F_DUPFD_CLOEXEC, 4)
-		     : trusted_directory(dir, parent_trusted_user(p), geteuid(), getegid(), 0755, &err);
+	dir_fd =
+	    p->unprivileged && strcmp(dir, p->command.storage_path) == 0
+		? fcntl(p->state_dir, F_DUPFD_CLOEXEC, 4)
+		: trusted_directory(dir, parent_trusted_user(p), geteuid(), getegid(), 0755, &err);
 	if (dir_fd == -1) {
 		log_error("control.socket: %s", err.text);
 		goto fail;

@@ -181,8 +181,8 @@ record_finish(struct record_writer *w, char **data, size_t *len, struct error *e
 int
 record_finish_memfd(struct record_writer *w, const char *name, struct error *err)
 {
-	char *data;
-	size_t len;
+	char *data = NULL;
+	size_t len = 0;
 	int fd;
 
 	if (record_finish(w, &data, &len, err) == -1)

@@ -384,7 +384,8 @@ add_rule(scmp_filter_ctx filter, const struct policy *p, const struct syscall_ru
 		else if (a->test == ARG_MASK0)
 			cmp[n++] = (struct scmp_arg_cmp){a->index, SCMP_CMP_MASKED_EQ, a->value, 0};
 		else if (a->test == ARG_MASK_EQ)
-			cmp[n++] = (struct scmp_arg_cmp){a->index, SCMP_CMP_MASKED_EQ, a->mask, a->value};
+			cmp[n++] =
+			    (struct scmp_arg_cmp){a->index, SCMP_CMP_MASKED_EQ, a->mask, a->value};
 		if (n > 1 && cmp[n - 1].arg == cmp[n - 2].arg)
 			n--; /* libseccomp takes one test for each argument */
 	}
