@@ -69,6 +69,7 @@
 #define LIMIT_OFFERS_PER_MINUTE    30 /* settable: limits.offers_per_minute */
 #define LIMIT_RESTARTS_PER_MINUTE  30 /* restart commands of the server acted on */
 #define LIMIT_ROTATIONS_PER_MINUTE 60
+#define LIMIT_CONNECTS_PER_SECOND  10 /* connectors started for one asker */
 
 /* State on disk. */
 #define LIMIT_GENERATIONS 10 /* settable: limits.generations */

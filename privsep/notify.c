@@ -5,6 +5,7 @@
 
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -13,11 +14,13 @@
 
 static struct sockaddr_un manager;
 static socklen_t manager_len;
+static uint64_t watchdog_ms;
 
 void
 notify_init(const char *socket_path)
 {
 	size_t len = socket_path == NULL ? 0 : strlen(socket_path);
+	const char *watchdog, *pid;
 
 	if (len < 2 || len >= sizeof(manager.sun_path) ||
 	    (socket_path[0] != '/' && socket_path[0] != '@'))
@@ -27,6 +30,16 @@ notify_init(const char *socket_path)
 	if (manager.sun_path[0] == '@')
 		manager.sun_path[0] = '\0';
 	manager_len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
+	watchdog = getenv("WATCHDOG_USEC");
+	pid = getenv("WATCHDOG_PID");
+	if (watchdog != NULL && (pid == NULL || strtol(pid, NULL, 10) == getpid()))
+		watchdog_ms = strtoull(watchdog, NULL, 10) / 2000;
+}
+
+uint64_t
+notify_watchdog_ms(void)
+{
+	return watchdog_ms;
 }
 
 void

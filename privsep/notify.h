@@ -4,7 +4,11 @@
 #ifndef PRIVSEP_NOTIFY_H
 #define PRIVSEP_NOTIFY_H
 
+#include <stdint.h>
+
 void notify_init(const char *socket_path); /* $NOTIFY_SOCKET or NULL */
-void notify(const char *state);            /* such as "READY=1"; nothing without a socket */
+/* How often WATCHDOG=1 is due: half of what the manager wants; 0 = never. */
+uint64_t notify_watchdog_ms(void);
+void notify(const char *state); /* such as "READY=1"; nothing without a socket */
 
 #endif

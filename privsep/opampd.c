@@ -182,7 +182,8 @@ init(struct parent *p, const struct options *o)
 	p->sink = LOG_SINK_STDERR;
 	p->level = o->verbose ? LOG_LEVEL_DEBUG : o->check_only ? LOG_LEVEL_WARN : LOG_LEVEL_INFO;
 	p->state_dir = p->log_dir = p->work_dir = p->control = p->link_listener = p->diag = -1;
-	p->secret_next = p->merge_remote = p->merge_emitted = -1;
+	p->secret_next = -1;
+	p->staged = p->merge_next = (struct merge_job){0, -1, -1, -1};
 	p->command.executable = p->command.work_dir = -1;
 	p->cgroup.base = -1;
 	for (i = 0; i < PROC_COUNT; i++) {
@@ -209,8 +210,6 @@ init(struct parent *p, const struct options *o)
 static int
 take_settings(struct parent *p, int check_only)
 {
-	static const enum log_level levels[] = {
-	    LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG};
 	struct error err;
 	size_t i;
 
@@ -224,11 +223,12 @@ take_settings(struct parent *p, int check_only)
 		log_error("%s", err.text);
 		return -1;
 	}
-	if (!p->verbose && !check_only) {
-		p->level = levels[settings_u64(&p->settings, SET_LOG_LEVEL) & 3];
-		log_set_level(p->level);
-	}
-	return parent_open_files(p, check_only);
+	if (!check_only)
+		parent_take_level(p);
+	if (parent_open_files(p, check_only) == -1)
+		return -1;
+	p->agent_capabilities = p->command.capabilities;
+	return 0;
 }
 
 int

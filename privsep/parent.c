@@ -1,5 +1,5 @@
 /*
- * parent.c: the parent's loop: signals, reload, orderly shutdown.
+ * parent.c: the parent's loop: signals, orderly shutdown.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -10,9 +10,10 @@
 #include <unistd.h>
 
 #include "child.h"
-#include "memfd.h"
 #include "notify.h"
 #include "parent.h"
+
+#define LEAVE_MS 3000 /* for netd to take leave of the server, for link to read what is left */
 
 enum step {
 	STEP_NONE,
@@ -21,15 +22,6 @@ enum step {
 	STEP_REST,
 	STEP_DONE
 };
-
-static void
-end_slot(struct slot *s)
-{
-	if (s->pid == 0)
-		return;
-	s->state = SLOT_ENDING;
-	slot_send(s, MSG_CHILD_END, NULL, -1);
-}
 
 static void
 kill_everything(struct parent *p)
@@ -42,6 +34,7 @@ kill_everything(struct parent *p)
 	for (i = 0; i < CONNECT_SLOTS; i++)
 		slot_kill(&p->connects[i], NULL);
 	slot_kill(&p->merge, NULL);
+	slot_kill(&p->reader, NULL);
 }
 
 static void
@@ -64,16 +57,18 @@ on_deadline(evutil_socket_t fd, short what, void *arg)
 void
 parent_shutdown_step(struct parent *p)
 {
+	/* one of the two died before it could have the agent stopped */
+	if (p->ending == STEP_CONFD &&
+	    (p->daemons[PROC_CONFD].pid == 0 || p->daemons[PROC_PROCD].pid == 0))
+		parent_agent_kill_all(p);
 	if (p->ending == STEP_CONFD && p->daemons[PROC_CONFD].pid == 0 && !parent_agent_lives(p)) {
 		p->ending = STEP_NETD;
-		end_slot(&p->daemons[PROC_NETD]);
+		slot_end(&p->daemons[PROC_NETD], LEAVE_MS);
 	}
-	if (p->ending == STEP_CONFD && p->daemons[PROC_CONFD].pid == 0)
-		parent_agent_kill_all(p); /* confd died before it could have the agent stopped */
 	if (p->ending == STEP_NETD && p->daemons[PROC_NETD].pid == 0) {
 		p->ending = STEP_REST;
-		end_slot(&p->daemons[PROC_LINK]);
-		end_slot(&p->daemons[PROC_PROCD]);
+		slot_end(&p->daemons[PROC_LINK], LEAVE_MS);
+		slot_end(&p->daemons[PROC_PROCD], LEAVE_MS);
 	}
 	if (p->ending == STEP_REST && p->daemons[PROC_LINK].pid == 0 &&
 	    p->daemons[PROC_PROCD].pid == 0 && p->daemons[PROC_NETD].pid == 0 &&
@@ -100,7 +95,7 @@ parent_shutdown(struct parent *p)
 	p->deadline = event_new(p->base, -1, 0, on_deadline, p);
 	if (p->deadline != NULL)
 		(void)event_add(p->deadline, &tv);
-	end_slot(&p->daemons[PROC_CONFD]);
+	slot_end(&p->daemons[PROC_CONFD], (uint64_t)tv.tv_sec * 1000);
 	parent_shutdown_step(p);
 }
 
@@ -112,78 +107,12 @@ on_end_signal(evutil_socket_t sig, short what, void *arg)
 	parent_shutdown(arg);
 }
 
-static int
-same_section(int a, int b)
-{
-	char *x, *y;
-	size_t nx, ny;
-	int same;
-
-	if (memfd_read(a, LIMIT_SETTINGS_RECORD, &x, &nx, NULL) == -1)
-		return 0;
-	if (memfd_read(b, LIMIT_SETTINGS_RECORD, &y, &ny, NULL) == -1) {
-		free(x);
-		return 0;
-	}
-	same = nx == ny && memcmp(x, y, nx) == 0;
-	explicit_bzero(x, nx);
-	explicit_bzero(y, ny);
-	free(x);
-	free(y);
-	return same;
-}
-
-/*
- * A sandbox never widens: a process whose section changed is ended and started anew.  What the
- * parent itself uses (paths, users, the agent's command) needs a restart of opampd.
- */
-static void
-reload(struct parent *p)
-{
-	size_t i;
-	int old;
-
-	log_info("reading %s again", p->settings_name);
-	notify("RELOADING=1");
-	if (parent_read_settings(p) == -1) {
-		log_error("the settings stay as they were");
-		notify("READY=1");
-		return;
-	}
-	if (!same_section(p->sections[PROC_PARENT], p->new_sections[PROC_PARENT]))
-		log_warn("some changed keys concern opampd itself or the agent's command: they "
-			 "count after "
-			 "the next restart of opampd");
-	for (i = PROC_NETD; i < PROC_COUNT; i++) {
-		int changed = !same_section(p->sections[i], p->new_sections[i]);
-
-		old = p->sections[i];
-		p->sections[i] = p->new_sections[i];
-		p->new_sections[i] = -1;
-		close(old);
-		/* certificate files may have changed under the same name */
-		if (i == PROC_NETD && (settings_has(&p->settings, SET_CA_FILE) ||
-					  settings_has(&p->settings, SET_CERT_FILE)))
-			changed = 1;
-		if (changed && p->daemons[i].pid != 0) {
-			log_info("%s gets its new settings", proc_name((uint32_t)i));
-			p->daemons[i].state = SLOT_ENDING;
-			slot_kill(&p->daemons[i], NULL);
-		}
-	}
-	notify("READY=1");
-}
-
 static void
 on_reload_signal(evutil_socket_t sig, short what, void *arg)
 {
-	struct parent *p = arg;
-
 	(void)sig;
 	(void)what;
-	p->reload_wanted = 0;
-	if (!p->ending && !p->reading)
-		reload(p);
+	parent_reload(arg);
 }
 
 /* Strangers of whom we are the parent as process 1 of a container. */
@@ -234,6 +163,41 @@ catch_signals(struct parent *p)
 	return 0;
 }
 
+void
+parent_take_level(struct parent *p)
+{
+	static const enum log_level levels[] = {
+	    LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG};
+
+	if (p->verbose)
+		return;
+	p->level = levels[settings_u64(&p->settings, SET_LOG_LEVEL) & 3];
+	log_set_level(p->level);
+}
+
+static void
+on_watchdog(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	notify("WATCHDOG=1");
+}
+
+/* The service manager ends a parent whose loop stands still. */
+static void
+feed_watchdog(struct parent *p)
+{
+	uint64_t ms = notify_watchdog_ms();
+	struct timeval tv = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
+
+	if (ms == 0)
+		return;
+	p->watchdog = event_new(p->base, -1, EV_PERSIST, on_watchdog, NULL);
+	if (p->watchdog == NULL || event_add(p->watchdog, &tv) == -1)
+		fatal("no memory for the watchdog's timer");
+}
+
 int
 parent_run(struct parent *p)
 {
@@ -244,6 +208,7 @@ parent_run(struct parent *p)
 		log_info(
 		    "no cgroups to be had: the agent and all it starts are kept together by a PID "
 		    "namespace, where the kernel gives one");
+	feed_watchdog(p);
 	parent_start_daemons(p);
 	notify("READY=1");
 	(void)event_base_dispatch(p->base);

@@ -37,14 +37,17 @@ struct slot { /* one process of ours */
 	uint32_t restarts;
 	/* one-shots: for whom, and what */
 	enum proc asker;
-	struct msg_connect connect;
+	struct msg_connect connect, next_connect;
 	struct msg_merge merge;
 	int answered;
+	int waiting; /* next_connect, or parent.merge_next, starts when this one was reaped */
+	uint64_t window_ms; /* how many were asked for in the second that began then */
+	unsigned asked;
 };
 
 struct agent_slot { /* one start of the agent */
 	struct parent *parent;
-	struct event *exited, *sweep;
+	struct event *exited, *sweep, *patience; /* patience: asked to end, then killed */
 	uint32_t start, kind, flags, stage;
 	uint64_t generation, started_ns;
 	pid_t pid;
@@ -52,6 +55,11 @@ struct agent_slot { /* one start of the agent */
 	int out, err;             /* duplicates, for a new link */
 	int spawn_error, sweeps;
 	struct msg_agent_exit end; /* how it ended, while its group empties */
+};
+
+struct merge_job { /* what confd handed over for one merge; descriptors or -1 */
+	uint32_t job;
+	int remote, emitted, parameters;
 };
 
 struct parent {
@@ -73,9 +81,10 @@ struct parent {
 
 	struct slot daemons[PROC_COUNT];
 	struct slot connects[CONNECT_SLOTS];
-	struct slot merge;  /* one configuration job */
-	struct slot reader; /* the settings */
-	int merge_remote, merge_emitted;
+	struct slot merge;                   /* one configuration job */
+	struct slot reader;                  /* the settings */
+	struct merge_job staged, merge_next; /* for the request to come; for the one that waits */
+	struct msg_merge merge_asked;
 	uint32_t epoch;
 
 	struct agent_command command;
@@ -93,10 +102,11 @@ struct parent {
 	uint32_t rotations;
 
 	struct event *signals[4];
-	struct event *deadline;
+	struct event *deadline, *watchdog;
 	int ending; /* 0, or which step of the shutdown */
 	int exit_status;
-	int reload_wanted;
+	int reloading;
+	uint64_t agent_capabilities; /* those that opampd was started with */
 };
 
 /* parent_files.c: what the settings name.  Prints every fault; -1 if there was one. */
@@ -119,23 +129,29 @@ void parent_place(const struct parent *p, enum setting key, char *buf, size_t si
 
 /* parent_settings.c */
 int parent_read_settings(struct parent *p); /* runs the loop until merge has answered */
+int parent_settings_begin(struct parent *p);
+int parent_settings_result(struct parent *p);
 void parent_settings_message(struct slot *s, struct message *m);
 
 /* parent_child.c */
 int slot_start(struct slot *s, uint32_t merge_kind, uint32_t endpoint);
 void slot_send(struct slot *s, uint32_t type, const void *payload, int fd);
 void slot_kill(struct slot *s, const char *why);
+void slot_end(struct slot *s, uint64_t patience_ms); /* asked to end, then killed */
+void slot_timer(struct slot *s, uint64_t ms);
 void parent_start_daemons(struct parent *p);
 void parent_child_ready(struct slot *s);
 void parent_tell_child(struct parent *p, const struct slot *s);
 
 /* parent_jobs.c */
-void parent_connect_request(struct slot *from, const struct msg_connect *m);
+int parent_connect_request(struct slot *from, const struct msg_connect *m);
 void parent_connect_cancel(struct slot *from);
 void parent_connector_message(struct slot *s, struct message *m);
+void parent_merge_input(struct parent *p, uint32_t type, const struct msg_merge *m, int fd);
 int parent_merge_request(struct parent *p, const struct msg_merge *m, int params);
 void parent_merge_message(struct slot *s, struct message *m);
 void parent_job_ended(struct slot *s, int status);
+void parent_asker_gone(struct slot *s); /* nobody waits for its answers any more */
 
 /* parent_agent.c */
 int parent_agent_request(struct parent *p, const struct msg_agent_start *m);
@@ -144,9 +160,16 @@ void parent_agent_kill(struct parent *p, uint32_t start);
 void parent_agent_tell_procd(struct parent *p);
 void parent_agent_tell_link(struct parent *p);
 int parent_agent_lives(const struct parent *p);
+void parent_agent_stop(struct parent *p); /* asks it to end: procd starts it anew */
+void parent_agent_forget_request(struct parent *p);
 void parent_agent_kill_all(struct parent *p);
 
+/* parent_reload.c */
+void parent_reload(struct parent *p);
+void parent_reload_done(struct parent *p);
+
 /* parent.c */
+void parent_take_level(struct parent *p); /* telemetry.logs.level, unless -v */
 int parent_run(struct parent *p);
 void parent_shutdown(struct parent *p);
 void parent_shutdown_step(struct parent *p);

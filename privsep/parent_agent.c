@@ -62,6 +62,8 @@ finish(struct agent_slot *a)
 	if (a->exited != NULL)
 		event_free(a->exited);
 	a->exited = NULL;
+	if (a->patience != NULL)
+		(void)event_del(a->patience);
 	a->start = 0;
 	if (p->ending)
 		parent_shutdown_step(p);
@@ -364,4 +366,40 @@ parent_agent_kill_all(struct parent *p)
 	for (i = 0; i < AGENT_SLOTS; i++)
 		if (p->agents[i].start != 0)
 			kill_start(&p->agents[i]);
+}
+
+static void
+on_patience(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	kill_start(arg);
+}
+
+void
+parent_agent_stop(struct parent *p)
+{
+	static const int signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2};
+	uint64_t which = settings_u64(&p->settings, SET_STOP_SIGNAL),
+		 ms = settings_u64(&p->settings, SET_STOP_TIMEOUT);
+	struct timeval tv = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
+	struct agent_slot *a = &p->agents[0];
+
+	if (a->start == 0)
+		return;
+	log_info("the agent's command has changed: restarting it");
+	if (a->patience == NULL)
+		a->patience = event_new(p->base, -1, 0, on_patience, a);
+	if (a->patience == NULL || event_add(a->patience, &tv) == -1)
+		kill_start(a);
+	(void)syscall(SYS_pidfd_send_signal, a->pidfd,
+	    signals[which < sizeof(signals) / sizeof(signals[0]) ? which : 0], NULL, 0);
+}
+
+void
+parent_agent_forget_request(struct parent *p)
+{
+	p->pending.kind = AGENT_NOTHING;
+	if (p->secret_timer != NULL)
+		(void)event_del(p->secret_timer);
 }

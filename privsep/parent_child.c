@@ -135,11 +135,10 @@ on_exit_event(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	parent_tell_child(p, s);
+	parent_asker_gone(s);
 	if (p->ending)
 		parent_shutdown_step(p);
-	else if (was_ending)
-		(void)slot_start(s, 0, 0); /* a reload wanted it so */
-	else
+	else if (!was_ending || slot_start(s, 0, 0) == -1) /* was_ending: by a reload */
 		plan_restart(s, lived);
 }
 
@@ -153,6 +152,22 @@ slot_kill(struct slot *s, const char *why)
 		log_error("ending %s (pid %d): %s", proc_name(s->proc), s->pid, why);
 	}
 	(void)syscall(SYS_pidfd_send_signal, s->pidfd, SIGKILL, NULL, 0);
+}
+
+void
+slot_timer(struct slot *s, uint64_t ms)
+{
+	arm(s->timer, ms);
+}
+
+void
+slot_end(struct slot *s, uint64_t patience_ms)
+{
+	if (s->pid == 0)
+		return;
+	s->state = SLOT_ENDING;
+	slot_send(s, MSG_CHILD_END, NULL, -1);
+	arm(s->timer, patience_ms);
 }
 
 static void
@@ -228,6 +243,10 @@ slot_start(struct slot *s, uint32_t merge_kind, uint32_t endpoint)
 	int sv[2];
 	pid_t pid;
 
+	if (s->timer == NULL)
+		s->timer = event_new(p->base, -1, 0, on_timer, s);
+	if (s->timer == NULL)
+		fatal("starting %s: no memory", proc_name(s->proc));
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) == -1) {
 		log_error("making a channel for %s: %s", proc_name(s->proc), strerror(errno));
 		return -1;
@@ -249,9 +268,7 @@ slot_start(struct slot *s, uint32_t merge_kind, uint32_t endpoint)
 	s->answered = 0;
 	s->channel = channel_new(p->base, sv[0], PROC_PARENT, s->proc, &callbacks, s);
 	s->exited = event_new(p->base, s->pidfd, EV_READ | EV_PERSIST, on_exit_event, s);
-	if (s->timer == NULL)
-		s->timer = event_new(p->base, -1, 0, on_timer, s);
-	if (s->pidfd == -1 || s->channel == NULL || s->exited == NULL || s->timer == NULL)
+	if (s->pidfd == -1 || s->channel == NULL || s->exited == NULL)
 		fatal("starting %s: no memory or descriptors", proc_name(s->proc));
 	(void)event_add(s->exited, NULL);
 	arm(s->timer, READY_MS);
@@ -318,8 +335,7 @@ on_message(void *ctx, struct message *m)
 	case MSG_CHILD_ACCUSE:
 		return on_accuse(s, m->payload);
 	case MSG_CONNECT_REQUEST:
-		parent_connect_request(s, m->payload);
-		return 0;
+		return parent_connect_request(s, m->payload);
 	case MSG_CONNECT_CANCEL:
 		parent_connect_cancel(s);
 		return 0;
@@ -337,20 +353,13 @@ on_message(void *ctx, struct message *m)
 			parent_merge_message(s, m);
 		return 0;
 	case MSG_MERGE_REMOTE:
-		if (p->merge_remote >= 0)
-			close(p->merge_remote);
-		p->merge_remote = message_take_fd(m);
-		return 0;
 	case MSG_MERGE_EMITTED:
-		if (p->merge_emitted >= 0)
-			close(p->merge_emitted);
-		p->merge_emitted = message_take_fd(m);
+		parent_merge_input(p, m->type, m->payload, message_take_fd(m));
 		return 0;
 	case MSG_MERGE_REQUEST:
 		return parent_merge_request(p, m->payload, message_take_fd(m));
 	case MSG_RELOAD_REQUEST:
-		p->reload_wanted = 1;
-		event_active(p->signals[2], EV_SIGNAL, 1);
+		parent_reload(p);
 		return 0;
 	case MSG_LINK_SECRET_NEXT:
 		parent_agent_secret(p, message_take_fd(m));

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -13,14 +14,6 @@
 #include "memfd.h"
 #include "parent.h"
 #include "trusted_open.h"
-
-static void
-allow_time(struct slot *s, uint64_t ms)
-{
-	struct timeval tv = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
-
-	(void)event_add(s->timer, &tv);
-}
 
 /* ---- connections */
 
@@ -44,11 +37,40 @@ parent_connect_cancel(struct slot *from)
 {
 	struct slot *s = connect_slot(from->parent, from->proc);
 
+	s->waiting = 0;
 	s->answered = 1;
 	slot_kill(s, NULL);
 }
 
-void
+static void
+connect_start(struct slot *s)
+{
+	struct parent *p = s->parent;
+
+	s->waiting = 0;
+	s->connect = s->next_connect;
+	if (slot_start(s, 0, s->connect.endpoint) == -1) {
+		connect_failed(p, s->asker, &s->connect, CONNECT_DIED, 0);
+		return;
+	}
+	slot_send(s, MSG_CHILD_GO, NULL, -1);
+	slot_timer(s, settings_u64(&p->settings, SET_CONNECT_TIMEOUT) + 2000);
+}
+
+/* A process for every request: whoever asks must not be able to keep the host busy with them. */
+static int
+asks_too_often(struct slot *s)
+{
+	uint64_t now = now_ms();
+
+	if (now - s->window_ms >= 1000) {
+		s->window_ms = now;
+		s->asked = 0;
+	}
+	return ++s->asked > LIMIT_CONNECTS_PER_SECOND;
+}
+
+int
 parent_connect_request(struct slot *from, const struct msg_connect *m)
 {
 	struct parent *p = from->parent;
@@ -56,23 +78,21 @@ parent_connect_request(struct slot *from, const struct msg_connect *m)
 
 	/* netd may go to the server, link to the health endpoint, and nobody anywhere else (I3) */
 	if (m->endpoint != (from->proc == PROC_NETD ? ENDPOINT_SERVER : ENDPOINT_HEALTH) ||
-	    (m->endpoint == ENDPOINT_HEALTH && !settings_has(&p->settings, SET_HEALTH_ENDPOINT))) {
-		slot_kill(from, "it asked for a connection that it may not have");
-		return;
-	}
-	if (s->pid != 0) { /* one at a time: the old attempt is on its way out */
-		parent_connect_cancel(from);
-		connect_failed(p, from->proc, m, CONNECT_ERRNO, EBUSY);
-		return;
+	    (m->endpoint == ENDPOINT_HEALTH && !settings_has(&p->settings, SET_HEALTH_ENDPOINT)))
+		return -1;
+	if (p->ending || asks_too_often(s)) {
+		connect_failed(p, from->proc, m, CONNECT_ERRNO, EAGAIN);
+		return 0;
 	}
 	s->asker = from->proc;
-	s->connect = *m;
-	if (slot_start(s, 0, m->endpoint) == -1) {
-		connect_failed(p, from->proc, m, CONNECT_DIED, 0);
-		return;
+	s->next_connect = *m;
+	if (s->pid == 0) {
+		connect_start(s);
+	} else { /* the newer request replaces the older one, when that one was reaped */
+		parent_connect_cancel(from);
+		s->waiting = 1;
 	}
-	slot_send(s, MSG_CHILD_GO, NULL, -1);
-	allow_time(s, settings_u64(&p->settings, SET_CONNECT_TIMEOUT) + 2000);
+	return 0;
 }
 
 void
@@ -140,40 +160,83 @@ give(struct slot *s, uint32_t kind, int *fd)
 	*fd = -1;
 }
 
+static void
+forget_job(struct merge_job *job)
+{
+	int *fds[] = {&job->remote, &job->emitted, &job->parameters};
+	size_t i;
+
+	for (i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
+		if (*fds[i] >= 0)
+			close(*fds[i]);
+		*fds[i] = -1;
+	}
+}
+
+void
+parent_merge_input(struct parent *p, uint32_t type, const struct msg_merge *m, int fd)
+{
+	int *place = type == MSG_MERGE_REMOTE ? &p->staged.remote : &p->staged.emitted;
+
+	if (p->staged.job != m->job)
+		forget_job(&p->staged);
+	p->staged.job = m->job;
+	if (*place >= 0)
+		close(*place);
+	*place = fd;
+}
+
+static void
+merge_start(struct parent *p)
+{
+	struct merge_job job = p->merge_next;
+	struct slot *s = &p->merge;
+	struct error err;
+
+	s->waiting = 0;
+	s->merge = p->merge_asked;
+	p->merge_next = (struct merge_job){0, -1, -1, -1};
+	if (slot_start(s, s->merge.kind, 0) == -1) {
+		forget_job(&job);
+		merge_result(p, &s->merge, MERGE_DIED, 0, -1);
+		return;
+	}
+	give(s, FILE_PARAMETERS, &job.parameters);
+	give(s, FILE_REMOTE, &job.remote);
+	give(s, FILE_EMITTED, &job.emitted);
+	if (give_local(p, s, &err) == -1) {
+		s->answered = 1;
+		slot_kill(s, NULL);
+		refuse(p, &s->merge, err.text);
+		return;
+	}
+	slot_send(s, MSG_CHILD_GO, NULL, -1);
+	slot_timer(s, LIMIT_MERGE_SECONDS * 1000);
+}
+
 int
 parent_merge_request(struct parent *p, const struct msg_merge *m, int params)
 {
 	struct slot *s = &p->merge;
-	struct error err;
 
 	if (m->kind != MERGE_COMPOSE && m->kind != MERGE_CHECK) {
 		close(params);
 		return -1;
 	}
-	if (s->pid != 0) { /* confd has one job at a time; an older one may still be ending */
+	forget_job(&p->merge_next);
+	if (p->staged.job != m->job)
+		forget_job(&p->staged);
+	p->merge_next = p->staged;
+	p->merge_next.parameters = params;
+	p->merge_asked = *m;
+	p->staged = (struct merge_job){0, -1, -1, -1};
+	if (s->pid == 0) {
+		merge_start(p);
+	} else { /* the newer job replaces the older one, when that one was reaped */
 		s->answered = 1;
+		s->waiting = 1;
 		slot_kill(s, NULL);
-		close(params);
-		merge_result(p, m, MERGE_DIED, 0, -1);
-		return 0;
 	}
-	s->merge = *m;
-	if (slot_start(s, m->kind, 0) == -1) {
-		close(params);
-		merge_result(p, m, MERGE_DIED, 0, -1);
-		return 0;
-	}
-	give(s, FILE_PARAMETERS, &params);
-	give(s, FILE_REMOTE, &p->merge_remote);
-	give(s, FILE_EMITTED, &p->merge_emitted);
-	if (give_local(p, s, &err) == -1) {
-		s->answered = 1;
-		slot_kill(s, NULL);
-		refuse(p, m, err.text);
-		return 0;
-	}
-	slot_send(s, MSG_CHILD_GO, NULL, -1);
-	allow_time(s, LIMIT_MERGE_SECONDS * 1000);
 	return 0;
 }
 
@@ -188,7 +251,21 @@ parent_merge_message(struct slot *s, struct message *m)
 	merge_result(s->parent, &s->merge, a->status, 0, message_take_fd(m));
 }
 
-/* A one-shot has ended: who waits and got no answer gets one now. */
+static void
+tell_end(struct slot *s, int status)
+{
+	struct parent *p = s->parent;
+
+	if (s == &p->merge)
+		merge_result(p, &s->merge, MERGE_DIED, status, -1);
+	else
+		connect_failed(p, s->asker, &s->connect,
+		    WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL ? CONNECT_TIMEOUT
+								       : CONNECT_DIED,
+		    0);
+}
+
+/* A one-shot has ended: who waits and got no answer gets one now; then the next one's turn. */
 void
 parent_job_ended(struct slot *s, int status)
 {
@@ -198,14 +275,41 @@ parent_job_ended(struct slot *s, int status)
 		if (!s->answered)
 			log_error("the settings reader ended without an answer");
 		p->reading = 0;
+		if (p->reloading)
+			parent_reload_done(p);
 		return;
 	}
-	if (s->answered)
+	if (!s->answered)
+		tell_end(s, status);
+	if (!s->waiting || p->ending)
 		return;
 	if (s == &p->merge)
-		merge_result(p, &s->merge, MERGE_DIED, status, -1);
+		merge_start(p);
 	else
-		connect_failed(p, s->asker, &s->connect,
-		    WIFSIGNALED(status) && WTERMSIG(status) == 9 ? CONNECT_TIMEOUT : CONNECT_DIED,
-		    0);
+		connect_start(s);
+}
+
+void
+parent_asker_gone(struct slot *s)
+{
+	struct parent *p = s->parent;
+
+	switch (s->proc) {
+	case PROC_NETD:
+	case PROC_LINK:
+		parent_connect_cancel(s);
+		break;
+	case PROC_CONFD:
+		forget_job(&p->staged);
+		forget_job(&p->merge_next);
+		p->merge.waiting = 0;
+		p->merge.answered = 1;
+		slot_kill(&p->merge, NULL);
+		break;
+	case PROC_PROCD:
+		parent_agent_forget_request(p);
+		break;
+	default:
+		break;
+	}
 }

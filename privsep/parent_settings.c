@@ -82,37 +82,54 @@ drop_sections(int *sections)
 	}
 }
 
+/* Starts merge on the settings; parent_job_ended sees its end. */
 int
-parent_read_settings(struct parent *p)
+parent_settings_begin(struct parent *p)
 {
-	int settings = open_settings(p);
-	size_t i;
+	int settings;
 
+	drop_sections(p->new_sections);
+	p->read_status = -1;
+	settings = open_settings(p);
 	if (settings == -1)
 		return -1;
-	drop_sections(p->new_sections);
-	p->reading = 1;
-	p->read_status = -1;
 	if (slot_start(&p->reader, MERGE_SETTINGS, 0) == -1) {
 		close(settings);
 		return -1;
 	}
+	p->reading = 1;
 	if (give(p, settings, FILE_SETTINGS) == -1 ||
 	    give(p, open("/etc/passwd", O_RDONLY | O_CLOEXEC), FILE_PASSWD) == -1 ||
 	    give(p, open("/etc/group", O_RDONLY | O_CLOEXEC), FILE_GROUP) == -1 ||
 	    give(p, environment_file(p), FILE_ENVIRONMENT) == -1)
 		log_error("handing the settings over: %s", strerror(errno));
 	slot_send(&p->reader, MSG_CHILD_GO, NULL, -1);
-	while (p->reading || p->reader.pid != 0)
-		if (event_base_loop(p->base, EVLOOP_ONCE) == -1)
-			break;
+	return 0;
+}
+
+/* After the end of merge: is there a section for everybody? */
+int
+parent_settings_result(struct parent *p)
+{
+	uint32_t i;
+
 	for (i = PROC_PARENT; p->read_status == 0 && i < PROC_COUNT; i++)
 		if (p->new_sections[i] == -1) {
-			log_error(
-			    "the settings reader gave no section for %s", proc_name((uint32_t)i));
+			log_error("the settings reader gave no section for %s", proc_name(i));
 			p->read_status = -1;
 		}
 	return p->read_status;
+}
+
+int
+parent_read_settings(struct parent *p)
+{
+	if (parent_settings_begin(p) == -1)
+		return -1;
+	while (p->reading)
+		if (event_base_loop(p->base, EVLOOP_ONCE) == -1)
+			return -1;
+	return parent_settings_result(p);
 }
 
 static void

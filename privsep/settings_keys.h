@@ -189,7 +189,7 @@
 	    "HUP|USR1|USR2|INT|TERM", "HUP", 0, P(PROCD),                                          \
 	    "own key: signal that makes it read its configuration again")                          \
 	SETTING(STOP_SIGNAL, "agent.stop_signal", SETTING_ENUM, 0, 0,                              \
-	    "TERM|INT|QUIT|HUP|USR1|USR2", "TERM", 0, P(PROCD),                                    \
+	    "TERM|INT|QUIT|HUP|USR1|USR2", "TERM", 0, P(PROCD) | P(PARENT),                        \
 	    "own key: signal that asks it to end")                                                 \
 	SETTING(STOP_TIMEOUT, "agent.stop_timeout", SETTING_DURATION, 0, 600000, NULL, "10s", 0,   \
 	    P(PROCD) | P(PARENT) | P(CONFD),                                                       \
