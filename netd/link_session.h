@@ -43,7 +43,7 @@ struct link_session { /* one start of the agent */
 
 struct link_sessions {
 	struct child *child;
-	LIST_HEAD(, link_session) list;
+	LIST_HEAD(session_list, link_session) list;
 	uint8_t uid[16]; /* LINK_IDENTITY */
 	int have_uid;
 	struct link_baseline baseline;

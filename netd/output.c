@@ -54,7 +54,7 @@ struct output_start {
 
 struct output {
 	struct child *child;
-	LIST_HEAD(, output_start) starts;
+	LIST_HEAD(start_list, output_start) starts;
 	size_t count;
 	int passthrough;
 	int log; /* -1 = none */
