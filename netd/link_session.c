@@ -61,9 +61,9 @@ find(struct link_sessions *all, uint32_t start)
 {
 	struct link_session *s;
 
-	LIST_FOREACH(s, &all->list, entry)
-	if (s->start == start)
-		return s;
+	LIST_FOREACH (s, &all->list, entry)
+		if (s->start == start)
+			return s;
 	return NULL;
 }
 
@@ -166,8 +166,8 @@ on_later(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	LIST_FOREACH(s, &all->list, entry)
-	tell_confd(s);
+	LIST_FOREACH (s, &all->list, entry)
+		tell_confd(s);
 }
 
 void
@@ -175,8 +175,7 @@ link_sessions_confd_up(struct link_sessions *all)
 {
 	struct link_session *s;
 
-	LIST_FOREACH(s, &all->list, entry)
-	{
+	LIST_FOREACH (s, &all->list, entry) {
 		s->told_connected = !s->connected;
 		s->description_due = s->description.known;
 		s->effective_due = s->effective.known;
@@ -192,8 +191,8 @@ link_sessions_identity(struct link_sessions *all, const uint8_t uid[16])
 
 	memcpy(all->uid, uid, sizeof(all->uid));
 	all->have_uid = 1;
-	LIST_FOREACH(s, &all->list, entry)
-	s->mismatch_told = 0;
+	LIST_FOREACH (s, &all->list, entry)
+		s->mismatch_told = 0;
 }
 
 void
@@ -208,11 +207,11 @@ link_sessions_baseline(struct link_sessions *all, uint32_t start)
 		log_warn("%s", err.text);
 		return;
 	}
-	LIST_FOREACH(s, &all->list, entry)
-	if (link_health_judge(&s->health, &all->baseline)) {
-		s->health_due = 1;
-		tell_confd(s);
-	}
+	LIST_FOREACH (s, &all->list, entry)
+		if (link_health_judge(&s->health, &all->baseline)) {
+			s->health_due = 1;
+			tell_confd(s);
+		}
 }
 
 /* ---- signs of life */

@@ -383,9 +383,9 @@ find_start(struct output *o, uint32_t start)
 {
 	struct output_start *st;
 
-	LIST_FOREACH(st, &o->starts, entry)
-	if (st->start == start)
-		return st;
+	LIST_FOREACH (st, &o->starts, entry)
+		if (st->start == start)
+			return st;
 	return NULL;
 }
 
