@@ -7,8 +7,13 @@
  *      stands for the remote files: by name, the one without a name last
  *   3. what opampd injects, whatever the place of $OPAMP_EXTENSION_CONFIG: nothing overrides it
  *
- * Maps merge key by key; scalars and lists replace; the lists of service.extensions are joined
- * without duplicates.
+ * Maps merge key by key; scalars (null too) and lists replace, as the Collector does with several
+ * --config; the lists of service.extensions are joined without duplicates, earlier first.
+ *
+ * Refused, with the place: a remote file that has extensions.opamp (a local one is told that it was
+ * replaced); for Collectors a key with "::", which they split, so that
+ * "extensions::opamp::server::ws::endpoint" would override what is injected; a key with a tag.
+ * A single value or list where opampd has to put a key into a map gives way, with a warning.
  */
 #ifndef CONFD_COMPOSE_H
 #define CONFD_COMPOSE_H
@@ -50,14 +55,16 @@ struct compose_input {
 struct compose_result {
 	char *data; /* malloc'd */
 	size_t len;
-	char warning[1024]; /* "" or one text for the log */
+	char warning[1024]; /* "" or one text for the log; several are joined by "; " */
 };
 
+/* out->data is the caller's to free; on error it is NULL. */
 int compose_run(const struct compose_input *in, struct compose_result *out, struct error *err);
 
 /*
- * The second look, in a fresh process, at the bytes that the first one emitted: what is injected is
- * there and unchanged, and every expansion is either listed or in a local file.
+ * The second look, in a fresh process, at the bytes that the first one emitted: within the limits,
+ * no anchors, aliases, duplicate or split keys; what is injected is there and unchanged; every text
+ * that expands is either permitted by the list or, whole, a text of a local file, which it reads again.
  */
 int compose_check(
     const struct compose_input *in, const char *emitted, size_t len, struct error *err);

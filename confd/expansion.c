@@ -1,14 +1,17 @@
 /*
  * expansion.c: finding ${...} as the Collector would (see expansion.h).  merge only.
- * "$$" is a dollar sign.  Braces nest: every ${ is looked at by itself, so the outer one of
- * ${env:${env:X}} is judged with the inner one in it, and the inner one again.
+ * The model is confmap/expand.go, findURI: an expansion ends at the first "}", begins at the last
+ * "${" before it, and an even number of "$" in front of that leaves it an expansion.
  */
 #include "expansion.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "privsep/limits.h"
+
+#define SHOWN 200 /* bytes of an expansion in a message */
 
 int
 expansion_add(struct expansion_list *l, const char *text, size_t len)
@@ -40,107 +43,97 @@ expansion_list_free(struct expansion_list *l)
 	memset(l, 0, sizeof(*l));
 }
 
+/* Nothing that YAML, the Collector's search for "${" or a path could take for more than a word. */
+static int
+harmless(const char *s)
+{
+	return s[strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+			   "_-./:@,+=~ ")] == '\0' &&
+	       strstr(s, "..") == NULL;
+}
+
+static int
+entry_covers(const char *entry, const char *text)
+{
+	size_t len = strlen(entry);
+
+	if (strcmp(entry, text) == 0)
+		return 1;
+	return len > 0 && entry[len - 1] == '*' && strncmp(entry, text, len - 1) == 0 &&
+	       harmless(text + len - 1);
+}
+
 int
 expansion_listed(const struct expansion_list *l, const char *text)
 {
-	size_t i, len;
+	const char *fallback = strncmp(text, "env:", 4) == 0 ? strstr(text, ":-") : NULL;
+	char *name = NULL;
+	size_t i;
+	int found = 0;
 
-	if (l == NULL)
+	if (l == NULL || l->count == 0)
 		return 0;
-	for (i = 0; i < l->count; i++) {
-		len = strlen(l->items[i]);
-		if (strcmp(l->items[i], text) == 0)
-			return 1;
-		if (len > 0 && l->items[i][len - 1] == '*' &&
-		    strncmp(l->items[i], text, len - 1) == 0)
-			return 1;
+	if (fallback != NULL && harmless(fallback))
+		name = strndup(text, (size_t)(fallback - text));
+	for (i = 0; i < l->count && !found; i++) {
+		/* a default that is not harmless must be listed word for word */
+		if (fallback != NULL)
+			found = strcmp(l->items[i], text) == 0 ||
+				(name != NULL && entry_covers(l->items[i], name));
+		else
+			found = entry_covers(l->items[i], text);
 	}
-	return 0;
+	free(name);
+	return found;
 }
 
-/*
- * The next expansion at or after *pos: 1 and its inside in (*start, *len); 0 none; -1 no closing
- * brace.  An odd run of $ before { expands: "$${x}" is text, "$$${x}" is a dollar and an expansion.
- */
-static int
-next(const char *s, size_t size, size_t *pos, size_t *start, size_t *len)
+/* Where the next "${" that is no escape begins, at or after `from`; len when there is none. */
+static size_t
+next_opening(const char *s, size_t len, size_t from)
 {
-	size_t i = *pos, run, depth, k;
+	size_t i = from, run;
 
-	for (; i < size; i++) {
-		if (s[i] != '$')
+	while (i < len) {
+		if (s[i] != '$') {
+			i++;
 			continue;
-		for (run = 0; i < size && s[i] == '$'; i++)
-			run++;
-		if (i == size || s[i] != '{' || run % 2 == 0)
-			continue;
-		depth = 0;
-		for (k = i; k < size; k++) {
-			if (s[k] == '{')
-				depth++;
-			else if (s[k] == '}' && --depth == 0)
-				break;
 		}
-		if (k == size)
-			return -1;
-		*start = i + 1;
-		*len = k - i - 1;
-		*pos = i + 1; /* inner ones are looked at as well */
-		return 1;
+		for (run = 0; i < len && s[i] == '$'; i++)
+			run++;
+		if (i < len && s[i] == '{' && run % 2 == 1)
+			return i - 1;
 	}
-	return 0;
+	return len;
 }
 
-/* "NAME" means "env:NAME"; a default (env:X:-y) belongs to the same permission. */
-static char *
-canonical(const char *s, size_t len)
+/* str, int and their like say what a text is; any other tag could make another text of it. */
+static int
+tag_changes(const char *tag)
 {
-	const char *colon = memchr(s, ':', len), *rest;
-	size_t scheme = colon == NULL ? 0 : (size_t)(colon - s), i;
-	int has_scheme = colon != NULL && scheme > 1;
-	char *out;
+	static const char *const core[] = {"str", "int", "float", "bool", "null", "map", "seq"};
+	static const char prefix[] = "tag:yaml.org,2002:";
+	size_t i;
 
-	for (i = 0; has_scheme && i < scheme; i++)
-		if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-",
-			s[i]) == NULL)
-			has_scheme = 0;
-	if (has_scheme && colon[1] == '-' && scheme > 1 && memcmp(s, "env", 3) != 0)
-		has_scheme = 0; /* ${NAME:-default} */
-	out = calloc(1, len + 5);
-	if (out == NULL)
-		return NULL;
-	if (!has_scheme)
-		memcpy(out, "env:", 4);
-	memcpy(out + strlen(out), s, len);
-	if (strncmp(out, "env:", 4) == 0) {
-		rest = strstr(out, ":-");
-		if (rest != NULL)
-			out[rest - out] = '\0';
-	}
-	return out;
+	if (tag == NULL)
+		return 0;
+	if (strncmp(tag, prefix, sizeof(prefix) - 1) != 0)
+		return 1;
+	for (i = 0; i < sizeof(core) / sizeof(core[0]); i++)
+		if (strcmp(tag + sizeof(prefix) - 1, core[i]) == 0)
+			return 0;
+	return 1;
 }
-
-typedef int (*visitor)(void *ctx, const struct yaml_node *at, const char *name);
 
 static int
-visit_text(const struct yaml_node *at, const char *s, size_t size, visitor v, void *ctx)
+notable(const struct yaml_node *n)
 {
-	size_t pos = 0, start, len;
-	char *name;
-	int r;
-
-	while ((r = next(s, size, &pos, &start, &len)) == 1) {
-		name = canonical(s + start, len);
-		if (name == NULL)
-			return -1;
-		r = v(ctx, at, name);
-		free(name);
-		if (r == -1)
-			return -1;
-	}
-	return r == -1 ? v(ctx, at, NULL) : 0;
+	return tag_changes(n->tag) ||
+	       (n->kind == YAML_SCALAR && next_opening(n->value, n->len, 0) < n->len);
 }
 
+typedef int (*visitor)(void *ctx, const struct yaml_node *n);
+
+/* Calls v for each key, value and collection that is notable. */
 static int
 visit(const struct yaml_node *n, visitor v, void *ctx, int depth)
 {
@@ -148,13 +141,9 @@ visit(const struct yaml_node *n, visitor v, void *ctx, int depth)
 
 	if (n == NULL)
 		return 0;
-	if (depth > 2 * (int)LIMIT_YAML_DEPTH)
+	if (depth > 2 * (int)LIMIT_YAML_DEPTH || (notable(n) && v(ctx, n) == -1))
 		return -1;
-	if (n->tag != NULL && visit_text(n, n->tag, strlen(n->tag), v, ctx) == -1)
-		return -1;
-	if (n->kind == YAML_SCALAR)
-		return visit_text(n, n->value, n->len, v, ctx);
-	for (i = 0; i < n->count; i++) {
+	for (i = 0; n->kind != YAML_SCALAR && i < n->count; i++) {
 		if (n->kind == YAML_SEQ) {
 			if (visit(n->items[i], v, ctx, depth + 1) == -1)
 				return -1;
@@ -166,44 +155,180 @@ visit(const struct yaml_node *n, visitor v, void *ctx, int depth)
 	return 0;
 }
 
-static int
-collect(void *ctx, const struct yaml_node *at, const char *name)
+/* A text and its tag as one key that no other pair of the two gives; malloc'd. */
+static char *
+known_key(const struct yaml_node *n)
 {
-	(void)at;
-	return name == NULL ? 0 : expansion_add(ctx, name, strlen(name));
+	const char *tag = n->tag == NULL ? "" : n->tag;
+	char *key;
+
+	if (asprintf(&key, "%zu:%s%d%s", strlen(tag), tag, (int)n->kind,
+		n->kind == YAML_SCALAR ? n->value : "") == -1)
+		return NULL;
+	return key;
+}
+
+static int
+remember(void *ctx, const struct yaml_node *n)
+{
+	struct expansion_known *k = ctx;
+	char *key = known_key(n);
+	int r = -1;
+
+	if (key != NULL)
+		r = tree_set(&k->tree, k->texts, key, tree_new_plain(&k->tree, ""));
+	free(key);
+	return r;
 }
 
 int
-expansion_collect(const struct yaml_node *n, struct expansion_list *l, int depth)
+expansion_collect(const struct yaml_node *n, struct expansion_known *k, int depth)
 {
-	return visit(n, collect, l, depth);
+	if (k->texts == NULL && (k->texts = tree_new_map(&k->tree)) == NULL)
+		return -1;
+	return visit(n, remember, k, depth);
+}
+
+void
+expansion_known_free(struct expansion_known *k)
+{
+	tree_free(&k->tree);
+	k->texts = NULL;
 }
 
 struct check {
-	const struct expansion_list *allowed, *known;
+	const struct expansion_list *allowed;
+	const struct expansion_known *known;
 	struct error *err;
 };
 
-static int
-check(void *ctx, const struct yaml_node *at, const char *name)
+/* What stands between the braces, with its scheme: "NAME" means "env:NAME".  malloc'd. */
+static char *
+canonical(const char *s, size_t len)
 {
-	struct check *c = ctx;
+	char *out;
 
-	if (name == NULL)
-		return tree_error(
-		    c->err, at, "\"${\" without its \"}\": write $${ for the characters");
-	if (expansion_listed(c->allowed, name) || expansion_listed(c->known, name))
-		return 0;
+	if (asprintf(&out, "%s%.*s", memchr(s, ':', len) == NULL ? "env:" : "", (int)len, s) == -1)
+		return NULL;
+	return out;
+}
+
+/* The length without a default that a permission of the name covers. */
+static size_t
+without_default(const char *name)
+{
+	const char *fallback = strncmp(name, "env:", 4) == 0 ? strstr(name, ":-") : NULL;
+
+	return fallback != NULL && harmless(fallback) ? (size_t)(fallback - name) : strlen(name);
+}
+
+static int
+refuse_unlisted(const struct check *c, const struct yaml_node *at, const char *name)
+{
+	/* only what can be pasted without a second thought is offered for pasting */
+	if (harmless(name) && strlen(name) <= SHOWN)
+		return tree_error(c->err, at,
+		    "the expansion ${%s} is not allowed in a remote configuration; an operator who "
+		    "wants it adds to opampd.yaml: policy: {remote_expansion: [\"%.*s\"]}",
+		    name, (int)without_default(name), name);
 	return tree_error(c->err, at,
-	    "the expansion ${%.200s} is not allowed in a remote configuration; an operator who "
-	    "wants it "
-	    "adds to opampd.yaml: policy: {remote_expansion: [\"%.200s\"]}",
-	    name, name);
+	    "the expansion ${%.200s} is not allowed in a remote configuration: write the value "
+	    "out, or move it to a local file",
+	    name);
+}
+
+/* Every expansion is complete, not nested, and listed. */
+static int
+check_each(const struct check *c, const struct yaml_node *n)
+{
+	size_t at = 0, inside, len;
+	const char *end;
+	char *name;
+	int listed;
+
+	while ((at = next_opening(n->value, n->len, at)) < n->len) {
+		inside = at + 2;
+		end = memchr(n->value + inside, '}', n->len - inside);
+		if (end == NULL)
+			return tree_error(
+			    c->err, n, "\"${\" without its \"}\": write $${ for the characters");
+		len = (size_t)(end - n->value) - inside;
+		if (memchr(n->value + inside, '$', len) != NULL ||
+		    memchr(n->value + inside, '{', len) != NULL)
+			return tree_error(c->err, n,
+			    "the expansion ${%.*s} begins inside another one, which is not "
+			    "allowed in a remote configuration: write the value out, or move it to "
+			    "a local file",
+			    (int)(len < SHOWN ? len : SHOWN), n->value + inside);
+		name = canonical(n->value + inside, len);
+		if (name == NULL)
+			return error_set(c->err, "no memory for checking expansions");
+		listed = expansion_listed(c->allowed, name);
+		if (!listed)
+			(void)refuse_unlisted(c, n, name);
+		free(name);
+		if (!listed)
+			return -1;
+		at = inside + len + 1;
+	}
+	return 0;
+}
+
+/* Nothing beside the expansions that could become one together with what they yield. */
+static int
+check_between(const struct check *c, const struct yaml_node *n)
+{
+	const char *s = n->value;
+	size_t i = 0;
+
+	while (i < n->len) {
+		if (s[i] != '$') {
+			i++;
+			continue;
+		}
+		if (s[i + 1] != '{') /* the value ends in a NUL */
+			return tree_error(c->err, n,
+			    "a \"$\" beside an expansion could become another one when the "
+			    "Collector puts the value in: in a remote configuration give the "
+			    "expansion a value of its own");
+		while (s[i] != '}') /* check_each saw it */
+			i++;
+		if (s[++i] == '{')
+			return tree_error(c->err, n,
+			    "a \"{\" right behind an expansion could become another one when the "
+			    "Collector puts the value in: in a remote configuration put "
+			    "something between them");
+	}
+	return 0;
+}
+
+static int
+check(void *ctx, const struct yaml_node *n)
+{
+	const struct check *c = ctx;
+	char *key;
+
+	if (c->known != NULL) {
+		key = known_key(n);
+		if (key == NULL)
+			return error_set(c->err, "no memory for checking expansions");
+		if (tree_get(c->known->texts, key) != NULL) {
+			free(key);
+			return 0;
+		}
+		free(key);
+	}
+	if (tag_changes(n->tag))
+		return tree_error(c->err, n,
+		    "the tag %.100s is not allowed in a remote configuration: write the value as "
+		    "plain or quoted text",
+		    n->tag);
+	return check_each(c, n) == -1 ? -1 : check_between(c, n);
 }
 
 int
 expansion_check(const struct yaml_node *n, const struct expansion_list *allowed,
-    const struct expansion_list *known, int depth, struct error *err)
+    const struct expansion_known *known, int depth, struct error *err)
 {
 	struct check c = {allowed, known, err};
 
@@ -212,6 +337,6 @@ expansion_check(const struct yaml_node *n, const struct expansion_list *allowed,
 	if (visit(n, check, &c, depth) == 0)
 		return 0;
 	if (err != NULL && err->text[0] == '\0')
-		return error_set(err, "no memory for checking expansions");
+		return error_set(err, "nested too deep for checking expansions");
 	return -1;
 }

@@ -7,13 +7,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 
 #include "privsep/limits.h"
 
 #define CHUNK_SIZE  (64 * 1024)
 #define INDEX_AFTER 16
-#define PLAIN       1 /* YAML_PLAIN_SCALAR_STYLE */
-#define DOUBLE      3 /* YAML_DOUBLE_QUOTED_SCALAR_STYLE */
+#define TREE_BYTES  (LIMIT_MERGE_MEMORY / 2) /* a source and the result live at the same time */
+#define PLAIN       1                        /* YAML_PLAIN_SCALAR_STYLE */
+#define DOUBLE      3                        /* YAML_DOUBLE_QUOTED_SCALAR_STYLE */
 
 struct chunk {
 	struct chunk *next;
@@ -28,7 +30,7 @@ take(struct yaml_tree *t, size_t bytes)
 	size_t want = (bytes + 15) & ~(size_t)15, size = want > CHUNK_SIZE ? want : CHUNK_SIZE;
 	void *p;
 
-	if (want < bytes)
+	if (want < bytes || want > TREE_BYTES - t->bytes)
 		return NULL;
 	if (c == NULL || c->size - c->used < want) {
 		c = calloc(1, sizeof(*c) + size);
@@ -40,6 +42,7 @@ take(struct yaml_tree *t, size_t bytes)
 	}
 	p = c->data + c->used;
 	c->used += want;
+	t->bytes += want;
 	return p;
 }
 
@@ -134,15 +137,54 @@ tree_new_literal(struct yaml_tree *t, const char *text)
 	return n;
 }
 
+#define ROTATE(x, n) ((x) << (n) | (x) >> (64 - (n)))
+
+static void
+sip_round(uint64_t v[4])
+{
+	v[0] += v[1];
+	v[1] = ROTATE(v[1], 13) ^ v[0];
+	v[0] = ROTATE(v[0], 32);
+	v[2] += v[3];
+	v[3] = ROTATE(v[3], 16) ^ v[2];
+	v[0] += v[3];
+	v[3] = ROTATE(v[3], 21) ^ v[0];
+	v[2] += v[1];
+	v[1] = ROTATE(v[1], 17) ^ v[2];
+	v[2] = ROTATE(v[2], 32);
+}
+
+/*
+ * SipHash-1-3 under a secret of this process, so that a server cannot choose 100,000 keys that
+ * fall on one place.  The secret is the kernel's (AT_RANDOM): it costs no system call.
+ */
 static uint32_t
 hash(const char *s, size_t len)
 {
-	uint32_t h = 2166136261u;
+	const void *random = (const void *)getauxval(AT_RANDOM); /* 16 bytes */
+	uint64_t k[2] = {0}, v[4], word;
 	size_t i;
 
-	for (i = 0; i < len; i++)
-		h = (h ^ (unsigned char)s[i]) * 16777619u;
-	return h ^ h >> 15;
+	if (random != NULL)
+		memcpy(k, random, sizeof(k));
+	v[0] = k[0] ^ 0x736f6d6570736575u;
+	v[1] = k[1] ^ 0x646f72616e646f6du;
+	v[2] = k[0] ^ 0x6c7967656e657261u;
+	v[3] = k[1] ^ 0x7465646279746573u;
+	for (i = 0; i <= len; i += 8) {
+		word = 0;
+		memcpy(&word, s + i, len - i < 8 ? len - i : 8);
+		if (len - i < 8)
+			word |= (uint64_t)len << 56;
+		v[3] ^= word;
+		sip_round(v);
+		v[0] ^= word;
+	}
+	v[2] ^= 0xff;
+	sip_round(v);
+	sip_round(v);
+	sip_round(v);
+	return (uint32_t)(v[0] ^ v[1] ^ v[2] ^ v[3]);
 }
 
 static int
@@ -313,29 +355,62 @@ same_tag(const struct yaml_node *a, const struct yaml_node *b)
 	return strcmp(a->tag, b->tag) == 0;
 }
 
-int
-tree_equal(const struct yaml_node *a, const struct yaml_node *b, int depth)
+/* No schema makes anything else of it than a string, plain or not. */
+static int
+always_string(const struct yaml_node *n)
 {
 	size_t i;
 
+	for (i = 0; i < n->len; i++)
+		if (n->value[i] == '\n' || n->value[i] == '\t' || (n->value[i] & 0x80) != 0)
+			return 1;
+	return 0;
+}
+
+static int
+same_scalar(const struct yaml_node *a, const struct yaml_node *b)
+{
+	return same_text(a, b->value, b->len) &&
+	       ((a->style == PLAIN) == (b->style == PLAIN) || (a->tag == NULL && always_string(a)));
+}
+
+const struct yaml_node *
+tree_difference(const struct yaml_node *a, const struct yaml_node *b, int depth)
+{
+	const struct yaml_node *d = NULL;
+	size_t i;
+
+	if (depth > 2 * (int)LIMIT_YAML_DEPTH || a->kind != b->kind || !same_tag(a, b))
+		return a;
+	if (a->kind == YAML_SCALAR)
+		return same_scalar(a, b) ? NULL : a;
+	for (i = 0; i < a->count && i < b->count && d == NULL; i++) {
+		if (a->kind == YAML_SEQ) {
+			d = tree_difference(a->items[i], b->items[i], depth + 1);
+			continue;
+		}
+		d = tree_difference(a->pairs[i].key, b->pairs[i].key, depth + 1);
+		if (d == NULL)
+			d = tree_difference(a->pairs[i].value, b->pairs[i].value, depth + 1);
+	}
+	return d != NULL || a->count == b->count ? d : a;
+}
+
+int
+tree_equal(const struct yaml_node *a, const struct yaml_node *b, int depth)
+{
 	if (a == NULL || b == NULL)
 		return a == b;
-	if (depth > 2 * (int)LIMIT_YAML_DEPTH || a->kind != b->kind || !same_tag(a, b))
+	return tree_difference(a, b, depth) == NULL;
+}
+
+int
+tree_is_null(const struct yaml_node *n)
+{
+	if (n == NULL || n->kind != YAML_SCALAR || n->style != PLAIN || n->tag != NULL)
 		return 0;
-	if (a->kind == YAML_SCALAR)
-		return same_text(a, b->value, b->len) && (a->style == PLAIN) == (b->style == PLAIN);
-	if (a->count != b->count)
-		return 0;
-	for (i = 0; i < a->count; i++) {
-		if (a->kind == YAML_SEQ) {
-			if (!tree_equal(a->items[i], b->items[i], depth + 1))
-				return 0;
-		} else if (!tree_equal(a->pairs[i].key, b->pairs[i].key, depth + 1) ||
-			   !tree_equal(a->pairs[i].value, b->pairs[i].value, depth + 1)) {
-			return 0;
-		}
-	}
-	return 1;
+	return n->len == 0 || same_text(n, "~", 1) || same_text(n, "null", 4) ||
+	       same_text(n, "Null", 4) || same_text(n, "NULL", 4);
 }
 
 int
@@ -356,4 +431,60 @@ tree_error(struct error *err, const struct yaml_node *at, const char *fmt, ...)
 	if (at == NULL || at->line == 0)
 		return error_set(err, "%s", text);
 	return error_set(err, "%s:%u:%u: %s", at->file, at->line, at->column, text);
+}
+
+/* The character at s: its length in bytes and its number, or 0 when the bytes are no UTF-8. */
+static size_t
+character(const unsigned char *s, size_t len, uint32_t *c)
+{
+	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+	size_t n = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+	size_t i;
+
+	if (n == 0 || n > len || s[0] > 0xf4)
+		return 0;
+	*c = n == 1 ? s[0] : s[0] & (0x7fu >> n);
+	for (i = 1; i < n; i++) {
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+		*c = *c << 6 | (s[i] & 0x3fu);
+	}
+	if (*c < least[n] || *c > 0x10ffff || (*c >= 0xd800 && *c <= 0xdfff))
+		return 0;
+	return n;
+}
+
+/* YAML 1.2: 5.1 Character Set */
+static int
+printable(uint32_t c)
+{
+	return c == '\t' || c == '\n' || c == '\r' || (c >= 0x20 && c <= 0x7e) || c == 0x85 ||
+	       (c >= 0xa0 && c != 0xfffe && c != 0xffff);
+}
+
+int
+tree_check_text(const char *file, const char *data, size_t len, struct error *err)
+{
+	const unsigned char *s = (const unsigned char *)data;
+	size_t i, n, line = 1, column = 1;
+	uint32_t c;
+
+	for (i = 0; i < len; i += n) {
+		n = character(s + i, len - i, &c);
+		if (n == 0)
+			return error_set(err,
+			    "%s:%zu:%zu: byte 0x%02x is not UTF-8: the file must be UTF-8 text",
+			    file, line, column, s[i]);
+		if (!printable(c))
+			return error_set(err,
+			    "%s:%zu:%zu: character U+%04X%s is not allowed in YAML: remove it, or "
+			    "write it as an escape in double quotes",
+			    file, line, column, c, c == 0 ? " (a NUL byte)" : "");
+		column++;
+		if (c == '\n' || (c == '\r' && (i + 1 == len || s[i + 1] != '\n'))) {
+			line++;
+			column = 1;
+		}
+	}
+	return 0;
 }

@@ -49,8 +49,15 @@ struct yaml_pair {
 struct yaml_tree {              /* owns every node; zero-initialise */
 	struct yaml_node *root; /* NULL for an empty document */
 	void *chunks;
-	size_t nodes;
+	size_t nodes, bytes; /* both bounded: aliases copy texts as well as nodes */
 };
+
+/*
+ * Refuses what is not YAML's characters: bytes that are no UTF-8, NUL and other control characters.
+ * Call it before tree_load, which knows only the byte where libyaml stopped.
+ * Errors are "file:line:col: ...".
+ */
+int tree_check_text(const char *file, const char *data, size_t len, struct error *err);
 
 /*
  * Reads one document.  file is the name for messages and is borrowed by the nodes.
@@ -70,6 +77,7 @@ struct yaml_node *tree_new_seq(struct yaml_tree *t);
 struct yaml_node *tree_new_plain(struct yaml_tree *t, const char *text); /* true, false, a number */
 /* A string for the Collector that means just these bytes: quoted, and each $ doubled. */
 struct yaml_node *tree_new_literal(struct yaml_tree *t, const char *text);
+/* A deep copy, places included; depth is where it will stand (0: the root). */
 struct yaml_node *tree_copy(struct yaml_tree *t, const struct yaml_node *from, int depth);
 
 /* NULL when map is no map or has no such key. */
@@ -80,8 +88,19 @@ int tree_set_node(
     struct yaml_tree *t, struct yaml_node *map, struct yaml_node *key, struct yaml_node *value);
 int tree_append(struct yaml_tree *t, struct yaml_node *seq, struct yaml_node *item);
 
-/* Equal in kind, tags, values and whether a scalar was plain; order of map keys counts. */
+/*
+ * Equal in kind, tags, values and whether a scalar was plain; order of map keys counts.
+ * Plain or quoted does not matter for a text that is a string in every reading (line breaks, tabs,
+ * non-ASCII): libyaml cannot write some of these plain.
+ */
 int tree_equal(const struct yaml_node *a, const struct yaml_node *b, int depth);
+
+/* The first node of a that has no equal in b (for its place), or NULL when the trees are equal. */
+const struct yaml_node *tree_difference(
+    const struct yaml_node *a, const struct yaml_node *b, int depth);
+
+/* Plain and empty, "~" or "null": what `key:` without a value is. */
+int tree_is_null(const struct yaml_node *n);
 
 /* The scalar's text is s, plain or quoted. */
 int tree_is(const struct yaml_node *n, const char *s);

@@ -1,5 +1,5 @@
 /*
- * tree_emit.c: a tree back into YAML, by libyaml's emitter.  merge only.
+ * yaml_emit.c: a tree back into YAML, by libyaml's emitter.  merge only.
  * Scalars keep the style and tag they came with, so that nothing changes its type on the way.
  */
 #include <stdlib.h>
@@ -52,8 +52,12 @@ emit_node(yaml_emitter_t *emitter, const struct yaml_node *n, int depth)
 		return 0;
 	switch (n->kind) {
 	case YAML_SCALAR:
+		/*
+		 * Some plain texts libyaml can only write quoted (emoji, line breaks).  That is
+		 * allowed here without a tag; tree_equal refuses it where it changes the meaning.
+		 */
 		return yaml_scalar_event_initialize(&e, NULL, tag, (yaml_char_t *)n->value,
-			   (int)n->len, tag == NULL && plain, tag == NULL && !plain,
+			   (int)n->len, tag == NULL && plain, tag == NULL,
 			   (yaml_scalar_style_t)n->style) &&
 		       yaml_emitter_emit(emitter, &e);
 	case YAML_SEQ:

@@ -1,5 +1,5 @@
 /*
- * tree_load.c: libyaml's events into the tree of yaml.h, within limits.  merge only.
+ * yaml_load.c: libyaml's events into the tree of yaml.h, within limits.  merge only.
  * No recursion: an explicit stack of at most LIMIT_YAML_DEPTH open collections.
  */
 #include <stdlib.h>
@@ -261,12 +261,15 @@ int
 tree_load(struct yaml_tree *t, const char *file, const char *data, size_t len,
     enum yaml_trust trust, struct error *err)
 {
-	struct loader *l = calloc(1, sizeof(*l));
+	struct loader *l;
 	yaml_parser_t parser;
 	yaml_event_t event;
 	int result = 0, done = 0;
 	size_t i;
 
+	if (tree_check_text(file, data, len, err) == -1)
+		return -1;
+	l = calloc(1, sizeof(*l));
 	if (l == NULL || !yaml_parser_initialize(&parser)) {
 		free(l);
 		return error_set(err, "%s: no memory", file);
