@@ -315,8 +315,9 @@ on_ready(struct slot *s, const struct msg_ready *m)
 static int
 on_accuse(struct slot *s, const struct msg_accuse *m)
 {
+	/* only of someone it has a channel to: confd is everybody's neighbour, and they are his */
 	if (m->peer <= PROC_PARENT || m->peer >= PROC_COUNT || !is_daemon((enum proc)m->peer) ||
-	    m->peer == (uint32_t)s->proc)
+	    m->peer == (uint32_t)s->proc || (s->proc != PROC_CONFD && m->peer != PROC_CONFD))
 		return -1;
 	slot_kill(&s->parent->daemons[m->peer], "a neighbour was sent what it may not send");
 	return 0;
@@ -394,14 +395,34 @@ give_file(struct slot *s, enum setting key, uint32_t kind)
 		log_error("%s", err.text);
 }
 
-static void
+static int
 give_host_file(struct slot *s, const char *path, uint32_t kind)
 {
 	struct msg_file m = {kind, 0};
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
-	if (fd >= 0)
-		slot_send(s, MSG_CHILD_FILE, &m, fd);
+	if (fd == -1)
+		return -1;
+	slot_send(s, MSG_CHILD_FILE, &m, fd);
+	return 0;
+}
+
+static void
+give_system_authorities(struct slot *s)
+{
+	static const char *const bundles[] = {
+	    "/etc/ssl/certs/ca-certificates.crt", /* Debian, Arch */
+	    "/etc/pki/tls/certs/ca-bundle.crt",   /* Fedora, RHEL */
+	    "/etc/ssl/ca-bundle.pem",             /* SUSE */
+	    "/etc/ssl/cert.pem"};                 /* Alpine */
+	size_t i;
+
+	for (i = 0; i < sizeof(bundles) / sizeof(bundles[0]); i++)
+		if (give_host_file(s, bundles[i], FILE_SYSTEM_CA) == 0)
+			return;
+	log_warn(
+	    "no bundle of certificate authorities on this host (package ca-certificates): name the "
+	    "server's in server.tls.ca_file");
 }
 
 static void
@@ -417,10 +438,10 @@ give_netd(struct slot *s)
 	if (endpoint != NULL && strncmp(endpoint, "wss", 3) == 0 &&
 	    (settings_bool(&p->settings, SET_SYSTEM_CA) ||
 		!settings_has(&p->settings, SET_CA_FILE)))
-		give_host_file(s, "/etc/ssl/certs/ca-certificates.crt", FILE_SYSTEM_CA);
+		give_system_authorities(s);
 	free(endpoint);
-	give_host_file(s, "/etc/os-release", FILE_OS_RELEASE);
-	give_host_file(s, "/etc/machine-id", FILE_MACHINE_ID);
+	(void)give_host_file(s, "/etc/os-release", FILE_OS_RELEASE);
+	(void)give_host_file(s, "/etc/machine-id", FILE_MACHINE_ID);
 }
 
 static void

@@ -63,8 +63,8 @@
 
 #define POLICY_CHANNELS                                                                            \
 	CALL("recvmsg", "a message of a channel"),                                                 \
-	    CALL2("sendmsg", MASK0(2, ~(uint64_t)(MSG_DONTWAIT | MSG_NOSIGNAL)),                   \
-		MASK0(2, MSG_FASTOPEN), "a message to a channel"),                                 \
+	    CALL1("sendmsg", MASK0(2, ~(uint64_t)(MSG_DONTWAIT | MSG_NOSIGNAL)),                   \
+		"a message to a channel"),                                                         \
 	    CALL("close", "descriptors"),                                                          \
 	    CALL1("newfstatat", MASK_EQ(3, AT_EMPTY_PATH, AT_EMPTY_PATH),                          \
 		"fstat: what kind of descriptor came"),                                            \

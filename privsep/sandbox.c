@@ -326,6 +326,7 @@ sandbox_enter(const struct policy *p, const struct msg_start *start, struct sand
 {
 	int root = (start->flags & CHILD_UNPRIVILEGED) == 0, abi = sandbox_landlock_abi(),
 	    ruleset = -1;
+	pid_t parent = getppid();
 
 	memset(result, 0, sizeof(*result));
 	if (enter_limits(p, err) == -1)
@@ -351,9 +352,11 @@ sandbox_enter(const struct policy *p, const struct msg_start *start, struct sand
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1 ||
 	    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == -1)
 		return error_errno(err, "setting no_new_privs and not dumpable");
-	if (prctl(PR_SET_PDEATHSIG, 9, 0, 0, 0) ==
-	    -1) /* after the change of user, which clears it */
+	/* after the change of user, which clears it; then look: the parent may be gone already */
+	if (prctl(PR_SET_PDEATHSIG, 9, 0, 0, 0) == -1)
 		return error_errno(err, "asking to end with the parent");
+	if (getppid() != parent)
+		return error_set(err, "the parent is gone");
 	if (ruleset != -1 && enter_landlock(p, ruleset, abi, err) == -1)
 		return -1;
 	result->landlock_abi = ruleset == -1 ? 0 : abi;
@@ -386,8 +389,9 @@ add_rule(scmp_filter_ctx filter, const struct policy *p, const struct syscall_ru
 		else if (a->test == ARG_MASK_EQ)
 			cmp[n++] =
 			    (struct scmp_arg_cmp){a->index, SCMP_CMP_MASKED_EQ, a->mask, a->value};
+		/* libseccomp takes one test for each argument: a second one must not be lost unseen */
 		if (n > 1 && cmp[n - 1].arg == cmp[n - 2].arg)
-			n--; /* libseccomp takes one test for each argument */
+			return -EEXIST;
 	}
 	if (rule->action > 0)
 		action = SCMP_ACT_ERRNO((uint32_t)rule->action);
