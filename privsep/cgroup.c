@@ -82,26 +82,36 @@ own_group(char *path, size_t size)
 	return found;
 }
 
+/* Kills what is in the group and removes it.  1: gone; 0: its processes still have to end. */
 static int
 sweep_named(struct cgroup *c, const char *name)
 {
-	struct timespec pause = {0, 2000000};
-	char text[256];
-	int dir, i;
+	int dir = openat(c->base, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	dir = openat(c->base, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir == -1)
 		return 1;
-	(void)write_text(dir, "cgroup.kill", "1");
-	/* SIGKILL is delivered: the wait is for the kernel to take the processes apart */
-	for (i = 0; i < 50; i++) {
-		if (read_text(dir, "cgroup.events", text, sizeof(text)) == 0 &&
-		    strstr(text, "populated 0") != NULL)
-			break;
-		(void)nanosleep(&pause, NULL);
+	if (unlinkat(c->base, name, AT_REMOVEDIR) == 0) { /* nobody in it, the usual case */
+		close(dir);
+		return 1;
 	}
+	(void)write_text(dir, "cgroup.kill", "1");
 	close(dir);
 	return unlinkat(c->base, name, AT_REMOVEDIR) == 0;
+}
+
+/* SIGKILL is delivered: the wait is for the kernel to take the processes apart. */
+static int
+sweep_and_wait(struct cgroup *c, const char *name)
+{
+	struct timespec pause = {0, 2000000};
+	int i;
+
+	for (i = 0; i < 500; i++) {
+		if (sweep_named(c, name))
+			return 1;
+		(void)nanosleep(&pause, NULL);
+	}
+	return 0;
 }
 
 static void
@@ -117,7 +127,7 @@ sweep_leftovers(struct cgroup *c)
 		if (strncmp(e->d_name, c->prefix, strlen(c->prefix)) == 0) {
 			log_warn("an earlier run left the group %s behind: ended and removed",
 			    e->d_name);
-			if (!sweep_named(c, e->d_name))
+			if (!sweep_and_wait(c, e->d_name))
 				log_error(
 				    "cannot remove the group %s: %s", e->d_name, strerror(errno));
 		}

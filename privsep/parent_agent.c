@@ -15,8 +15,8 @@
 #include "parent.h"
 
 #define SECRET_WAIT_MS 5000
-#define SWEEP_MS       20
-#define SWEEPS         500
+#define SWEEP_MAX_MS   64 /* between looks at a group whose processes have to end yet; from 1 ms on */
+#define SWEEPS         200
 
 static const struct timeval secret_wait = {SECRET_WAIT_MS / 1000, 0};
 
@@ -72,8 +72,8 @@ finish(struct agent_slot *a)
 static void
 on_sweep(evutil_socket_t fd, short what, void *arg)
 {
-	static const struct timeval again = {0, SWEEP_MS * 1000};
 	struct agent_slot *a = arg;
+	struct timeval again = {0, 0};
 
 	(void)fd;
 	(void)what;
@@ -82,6 +82,7 @@ on_sweep(evutil_socket_t fd, short what, void *arg)
 			log_error("processes of the agent's start %u do not end", a->start);
 		finish(a);
 	} else {
+		again.tv_usec = 1000 * (a->sweeps < 7 ? 1 << (a->sweeps - 1) : SWEEP_MAX_MS);
 		(void)event_add(a->sweep, &again);
 	}
 }
