@@ -78,6 +78,8 @@
 /* The control socket. */
 #define LIMIT_CONTROL_CONNECTIONS 16
 #define LIMIT_CONTROL_IDLE_MS     5000
+#define LIMIT_CONTROL_BYTES       (64 * MIB) /* answers not yet taken by their clients */
+#define LIMIT_CONTROL_GROUPS      1024       /* groups of a client that are looked at */
 
 /* Time. */
 #define LIMIT_BACKOFF_CHILD_MS  60000    /* restart of a dead child grows to this, and never ends */
