@@ -58,7 +58,8 @@ LIBS_EVENT_SSL := $(if $(LIBS_EVENT),-levent_openssl $(LIBS_EVENT))
 LIBS_PB      := $(call pkg,--libs,libprotobuf-c)
 LIBS_YAML    := $(call pkg,--libs,yaml-0.1)
 LIBS_SSL     := $(call pkg,--libs,libssl libcrypto)
-LIBS_WSLAY   := $(call pkg,--libs,libwslay)
+# Debian has no .pc file for libwslay
+LIBS_WSLAY   := -lwslay
 LIBS_SANDBOX := $(call pkg,--libs,libseccomp) -lcap-ng
 LIBS_JSON    := $(call pkg,--libs,jansson)
 
