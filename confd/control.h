@@ -34,6 +34,9 @@ struct control *control_new(struct event_base *base, int listener,
 /* Ends every connection; NULL is fine. */
 void control_free(struct control *c);
 
+/* A connection that was accepted already, or a socketpair's end; taken. */
+int control_take(struct control *c, int fd);
+
 /* Permissions of a peer, for control.c and its test.  0 nothing, 1 may look, 2 may act. */
 int control_may(const struct msg_environment *env, uint32_t uid, uint32_t gid,
     const uint32_t *groups, size_t count);
