@@ -50,7 +50,30 @@ check:
 	@$(MAKE) --no-print-directory check-system
 
 # ---- system tests: programs that print TAP, run by prove against the build
+# fakeagent stands in for a Collector; the scripted server needs OpAMP's messages for Python
+TEST_TOOLS := $(O)/tools/fakeagent $(O)/tools/fakeagent2 $(O)/gen/python/opamp/v1/opamp_pb2.py
+$(O)/tools/fakeagent $(O)/tools/fakeagent2: $(O)/tools/%: tests/tools/fakeagent.c
+	@mkdir -p $(@D)
+	$(CC) -D_GNU_SOURCE $(if $(filter %2,$*),-DFAKE_VERSION='"2.0.0"') -std=gnu11 -g -O2 $(WARN) -o $@ $<
+$(O)/gen/python/opamp/v1/opamp_pb2.py: proto/opamp/v1/opamp.proto proto/opamp/v1/anyvalue.proto
+	@mkdir -p $(O)/gen/python
+	protoc -Iproto --python_out=$(O)/gen/python opamp/v1/opamp.proto opamp/v1/anyvalue.proto
 SYSTEM_TESTS := $(sort $(wildcard tests/system/*.t))
-.PHONY: check-system
-check-system: all
+.PHONY: test-tools check-system
+test-tools: $(TEST_TOOLS)
+check-system: all test-tools
 	@O=$(abspath $(O)) tests/lib/run-tap.sh $(SYSTEM_TESTS)
+
+# ---- interoperability: a real Collector and a server on the reference library, both built by Go
+# (OTELCOL_BINARY=PROGRAM takes a Collector that is there)
+INTEROP_TESTS := $(sort $(wildcard tests/interop/*.t))
+INTEROP_TOOLS := $(O)/interop/otelcol $(O)/interop/server
+$(O)/interop/otelcol: tests/interop/otelcol-builder.yaml tests/interop/build-collector.sh
+	tests/interop/build-collector.sh $@
+$(O)/interop/server: $(wildcard tests/interop/server/*.go tests/interop/server/go.*)
+	@mkdir -p $(@D)
+	cd tests/interop/server && CGO_ENABLED=0 go build -o $(abspath $@) .
+.PHONY: interop-tools check-interop demo
+interop-tools: $(INTEROP_TOOLS)
+check-interop: all test-tools interop-tools
+	@O=$(abspath $(O)) SUITE=interop tests/lib/run-tap.sh $(INTEROP_TESTS)

@@ -11,6 +11,6 @@ skipped=$(grep -c '^ok [0-9].*# *[sS][kK][iI][pP]' "$log")
 failed=$(grep -c '^not ok' "$log")
 if [ $status -ne 0 ] && [ "$failed" -eq 0 ]; then failed=1; fi
 if [ $status -eq 0 ]; then grep -E '^(\[|Result|Files)' "$log"; else cat "$log"; fi
-echo "system: $((passed - skipped)) passed, $failed failed, $skipped skipped"
-[ -z "${RESULTS:-}" ] || echo "$((passed - skipped)) $failed $skipped system" >>"$RESULTS"
+echo "${SUITE:-system}: $((passed - skipped)) passed, $failed failed, $skipped skipped"
+[ -z "${RESULTS:-}" ] || echo "$((passed - skipped)) $failed $skipped ${SUITE:-system}" >>"$RESULTS"
 exit $status
