@@ -6,8 +6,10 @@
  * Refused by itself, with the right close code: text (1003), a message over max_message by the
  * frame header alone (1009, nothing is buffered), more than LIMIT_WS_FRAGMENTS frames in a message
  * (1009), wrong masking for the role, reserved bits, bad opcodes, long or fragmented control frames,
- * bad close codes and close reasons that are not UTF-8 (1002, 1007).  Pongs that the peer does not
- * read are bounded: above LIMIT_WS_QUEUED queued messages no more input is taken.
+ * bad close codes and close reasons that are not UTF-8 (1002, 1007).  Pongs and answers that the
+ * peer does not read are bounded: from LIMIT_WS_QUEUED frames of ours in `out` on no more input is
+ * taken, until half of them are written.  Memory for a message grows with the bytes that came, not
+ * with those that were announced.
  */
 #ifndef NETD_WS_H
 #define NETD_WS_H
@@ -28,8 +30,9 @@ struct ws;
 
 struct ws_callbacks {
 	/*
-	 * A whole binary message (data is borrowed).  0, or -1: the conversation is over at once and
-	 * ws_input gives WS_BROKEN.  ws_send, ws_ping and ws_close may be called; ws_free may not.
+	 * A whole binary message (data is borrowed); none once we are closing.  0, or -1: the
+	 * conversation is over at once and ws_input gives WS_BROKEN.  ws_send, ws_ping and ws_close
+	 * (for a code that says more than 1008) may be called; ws_free may not.
 	 */
 	int (*message)(void *ctx, const uint8_t *data, size_t len);
 	/* A pong came, asked for or not.  May be NULL. */
@@ -58,14 +61,20 @@ enum ws_state ws_state(const struct ws *w);
 /* True while ws_input would take nothing, because the peer does not read what we answer. */
 int ws_stalled(const struct ws *w);
 
-/* What the caller wrote of `out` has made room: moves queued frames into out.  Call after writing. */
+/* The caller has written some of `out`: looks whether that ends a stall.  Call after writing. */
 void ws_output(struct ws *w);
 
-/* One binary message of the two parts joined (head may be NULL).  -1: closing, or no memory. */
+/*
+ * One binary message of the two parts joined (head may be NULL).  -1, and nothing of it is sent:
+ * closing, no memory, or more than LIMIT_WS_OUTPUT bytes would wait in out.
+ */
 int ws_send(struct ws *w, const void *head, size_t head_len, const void *body, size_t len);
-int ws_ping(struct ws *w);
+int ws_ping(struct ws *w); /* -1 also while stalled */
 
-/* Queues a Close frame; no more is sent after it.  reason: UTF-8, cut at 123 bytes. */
+/*
+ * Queues a Close frame (with no code when code may not be sent); no more is sent after it.  reason:
+ * UTF-8, cut at 123 bytes, or NULL.
+ */
 void ws_close(struct ws *w, uint16_t code, const char *reason);
 
 /* The peer's close code (1005: none given), 0 while there was no Close frame of it. */
