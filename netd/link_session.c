@@ -13,6 +13,7 @@
 
 #define CONFD_QUEUE 16 /* more waiting for confd than that: later */
 #define LATER_MS    50
+#define TELL_MS     60000
 #define FULL_MS     1000 /* between two ReportFullState: an agent that counts wrongly is no loop */
 
 typedef Opamp__Proto__V1__AgentToServer Report;
@@ -260,7 +261,7 @@ void
 link_session_connected(struct link_session *s)
 {
 	s->first = 1;
-	s->asked_description = s->refused_told = 0;
+	s->asked_description = 0;
 	s->connected = 1;
 	alive(s);
 	watch(s, s->all->silence_ms);
@@ -398,10 +399,12 @@ refuse(struct link_session *s, const Report *r, const char *why, char **answer, 
 {
 	Opamp__Proto__V1__ServerErrorResponse e = OPAMP__PROTO__V1__SERVER_ERROR_RESPONSE__INIT;
 	Answer a = OPAMP__PROTO__V1__SERVER_TO_AGENT__INIT;
+	uint64_t now = now_ms();
 
-	if (!s->refused_told)
+	if (s->refused_ms == 0 || now - s->refused_ms >= TELL_MS) {
 		log_warn("the agent sent a message that cannot be used: %s", why);
-	s->refused_told = 1; /* once for each connection: it may send many */
+		s->refused_ms = now; /* it may send many */
+	}
 	e.type = OPAMP__PROTO__V1__SERVER_ERROR_RESPONSE_TYPE__ServerErrorResponseType_BadRequest;
 	e.error_message = (char *)(uintptr_t)why;
 	a.error_response = &e;
@@ -470,4 +473,12 @@ link_session_message(struct link_session *s, const void *data, size_t len, char 
 		tell_confd(s);
 	wire_free(&r->base);
 	return answered;
+}
+
+int
+link_session_malformed(
+    struct link_session *s, const char *why, char **answer, size_t *answer_len, struct error *err)
+{
+	alive(s);
+	return refuse(s, NULL, why, answer, answer_len, err);
 }

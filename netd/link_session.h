@@ -35,7 +35,8 @@ struct link_session { /* one start of the agent */
 	int want_full;         /* ReportFullState is to be asked for */
 	int asked_description; /* on this connection */
 	uint64_t asked_ms;
-	int mismatch_told, refused_told;
+	int mismatch_told;
+	uint64_t refused_ms; /* when the log was last told of a message that cannot be used */
 	struct link_health health;
 	struct link_blob description, effective;
 	int health_due, description_due, effective_due; /* confd has not heard the latest */
@@ -70,6 +71,10 @@ void link_session_disconnected(struct link_session *s);
  */
 int link_session_message(struct link_session *s, const void *data, size_t len, char **answer,
     size_t *answer_len, struct error *err);
+
+/* The same for a message that is not even framed as one of OpAMP's (FR-03): BAD_REQUEST with why. */
+int link_session_malformed(
+    struct link_session *s, const char *why, char **answer, size_t *answer_len, struct error *err);
 
 /* LINK_IDENTITY, LINK_BASELINE, and confd's channel being there anew. */
 void link_sessions_identity(struct link_sessions *all, const uint8_t uid[16]);

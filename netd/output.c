@@ -464,14 +464,27 @@ output_ended(struct output *o, uint32_t start)
 	flush_batch(o);
 }
 
+/* What ends here ends; what lives on is our successor's: confd is not told that it has ended. */
 void
 output_drain(struct output *o)
 {
-	struct output_start *st;
+	struct output_start *st, *next;
+	size_t i;
 
-	while ((st = LIST_FIRST(&o->starts)) != NULL) {
-		drain_start(st);
-		finish_start(st);
+	for (st = LIST_FIRST(&o->starts); st != NULL; st = next) {
+		next = LIST_NEXT(st, entry);
+		for (i = 0; i < STREAMS; i++) {
+			struct stream *s = &st->streams[i];
+
+			if (s->fd < 0)
+				continue;
+			if (read_stream(s, DRAIN_READS) == -1)
+				end_stream(s);
+			else if (s->len > 0)
+				take_line(s);
+		}
+		if (st->open == 0 && st->seen == STREAMS)
+			finish_start(st);
 	}
 	flush_batch(o);
 }

@@ -30,7 +30,7 @@ void output_ended(struct output *o, uint32_t start);
 /* confd is there anew: the last words of the last run again. */
 void output_confd_up(struct output *o);
 
-/* Before we leave: reads what is there. */
+/* Before we leave: reads what is there; starts that live are not ended by it. */
 void output_drain(struct output *o);
 
 #endif
