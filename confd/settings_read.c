@@ -147,7 +147,7 @@ text_fault(const struct setting_rule *rule, const char *text, struct error *err)
 	if (strlen(text) > rule->max)
 		return "too long";
 	if (rule->type == SETTING_URL &&
-	    settings_url(text, rule->words, rule->key == SET_HEALTH_ENDPOINT, err) == -1)
+	    settings_url(text, rule->key == SET_HEALTH_ENDPOINT, err) == -1)
 		return err->text;
 	if (rule->key == SET_INSTANCE_ID && !is_uuid(text))
 		return "not a UUID of 36 characters";

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "privsep/url.h"
+
 #define EXPANDED_MAX LIMIT_SETTINGS_VALUE
 
 static int
@@ -346,54 +348,14 @@ settings_nearest(const char *name)
 	return best;
 }
 
-static int
-is_loopback(const char *host, size_t len)
-{
-	return (len == 9 && strncasecmp(host, "localhost", 9) == 0) ||
-	       (len > 4 && strncmp(host, "127.", 4) == 0) ||
-	       (len == 5 && strncmp(host, "[::1]", 5) == 0);
-}
-
 int
-settings_url(const char *text, const char *schemes, int loopback_only, struct error *err)
+settings_url(const char *text, int loopback_only, struct error *err)
 {
-	const char *colon = strstr(text, "://"), *host, *end, *port;
-	char scheme[16] = "";
-	uint64_t which, number;
-	size_t i;
+	struct url u;
 
-	for (i = 0; text[i] != '\0'; i++)
-		if ((unsigned char)text[i] <= ' ' || text[i] == 127)
-			return error_set(err, "a URL has no blanks or control characters");
-	if (colon != NULL && colon - text < 16)
-		memcpy(scheme, text, (size_t)(colon - text));
-	if (colon == NULL || parse_word(schemes, scheme, &which) == -1)
-		return error_set(err, "\"%.200s\" is not a URL that begins with %s", text,
-		    strcmp(schemes, "http") == 0 ? "http://" : "ws:// or wss://");
-	host = colon + 3;
-	end = host + strcspn(host, "/?#");
-	if (memchr(host, '@', (size_t)(end - host)) != NULL)
-		return error_set(err, "no user name or password in the URL: use server.headers");
-	if (strchr(end, '#') != NULL)
-		return error_set(err, "no #fragment in this URL");
-	port = host[0] == '[' ? memchr(host, ']', (size_t)(end - host))
-			      : memchr(host, ':', (size_t)(end - host));
-	if (host[0] == '[' && port == NULL)
-		return error_set(err, "\"[\" without \"]\" in the URL");
-	if (host[0] == '[')
-		port++;
-	if (port == NULL)
-		port = end;
-	if (port == host)
-		return error_set(err, "the URL names no host");
-	if (loopback_only && !is_loopback(host, (size_t)(port - host)))
+	if (url_split(&u, loopback_only ? URL_OF_PROBE : URL_OF_SERVER, text, err) == -1)
+		return -1;
+	if (loopback_only && !url_is_loopback(&u))
 		return error_set(err, "the host must be this one: 127.0.0.1, [::1] or localhost");
-	if (port != end) {
-		const char *digits = port + 1;
-
-		if (*port != ':' || parse_digits(&digits, &number) == -1 || digits != end ||
-		    number == 0 || number > 65535)
-			return error_set(err, "the URL's port is not a number from 1 to 65535");
-	}
 	return 0;
 }

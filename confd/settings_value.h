@@ -25,7 +25,7 @@ char *settings_expand(const char *text, const char *environment, int *whole, cha
 /* The known key nearest to name, or NULL when none is near. */
 const char *settings_nearest(const char *name);
 
-/* scheme://host[:port][/path] of the words' schemes, without userinfo, query or fragment. */
-int settings_url(const char *text, const char *schemes, int loopback_only, struct error *err);
+/* A URL as url.h has it: of the server, or of the health endpoint, which must be on this host. */
+int settings_url(const char *text, int loopback_only, struct error *err);
 
 #endif
