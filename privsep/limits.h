@@ -72,8 +72,9 @@
 #define LIMIT_CONNECTS_PER_SECOND  10 /* connectors started for one asker */
 
 /* State on disk. */
-#define LIMIT_GENERATIONS 10 /* settable: limits.generations */
-#define LIMIT_STATE_FILE  (256 * KIB)
+#define LIMIT_GENERATIONS       10 /* settable: limits.generations */
+#define LIMIT_STATE_FILE        (256 * KIB)
+#define LIMIT_STATE_DESCRIPTION (1 * MIB) /* AgentDescription kept for the next start */
 
 /* The control socket. */
 #define LIMIT_CONTROL_CONNECTIONS 16
