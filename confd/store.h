@@ -6,8 +6,9 @@
  *	identity             instance uid
  *	state                the one record: two slots written in place by turns, each with sequence
  *	                     number and checksum; the newest whole one counts
- *	generations/NNNNNN/  remote (offer.h; absent for a local-only one), the file the agent runs
- *	                     on, meta (source, time, outcome).  Made whole under another name, then renamed
+ *	generations/NNNNNN/  meta (source, time, and the offer itself; none for a local-only one),
+ *	                     effective (the file the agent runs on), outcome.  Made whole under another
+ *	                     name, then renamed
  *	agent/NAME           what the agent runs: a hard link to a generation's file
  *	agent/candidate/NAME what its own check is to see
  *	cache                what is known of the agent's binary, by the binary's identity
@@ -82,7 +83,7 @@ struct store_cache {       /* zero-initialise; store_cache_free */
 struct store;
 
 /*
- * Takes dir (the storage directory).  Makes what is missing, removes half-made leftovers.  A damaged
+ * Takes dir (the storage directory; closed when it fails, too).  Makes what is missing, removes half-made leftovers.  A damaged
  * record is no error: the other slot, or what generations/ says, takes its place; *told gets text for
  * the log ("" = nothing to tell).  NULL: the directory cannot be used at all; err says why.
  */
@@ -96,7 +97,10 @@ int store_identity_set(struct store *s, const uint8_t uid[16], struct error *err
 
 /* The record as it stands; borrowed, valid until the next store_state_set. */
 const struct store_state *store_state(const struct store *s);
-/* Durable when it returns 0; on -1 the old one stands, on disk and in memory. */
+/*
+ * Durable when it returns 0; on -1 the old one stands, on disk and in memory.  next->next must not be
+ * lower than it was, and higher than committed and trial.
+ */
 int store_state_set(struct store *s, const struct store_state *next, struct error *err);
 
 /*
