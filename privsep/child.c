@@ -157,6 +157,25 @@ parent_message(void *ctx, struct message *m)
 static const struct channel_callbacks parent_callbacks = {
     parent_message, parent_gone, parent_broken};
 
+static int
+compare_bytes(const void *a, const void *b)
+{
+	return *(const unsigned char *)a - *(const unsigned char *)b;
+}
+
+/* What libc finds out at its first use, by files or calls that there are no more in the sandbox. */
+static void
+prepare_libc(void)
+{
+	static unsigned char numbers[2048];
+
+	/* libm and OpenSSL look for the time zone */
+	(void)setenv("TZ", "UTC0", 1);
+	tzset();
+	/* qsort of more than 1 KiB asks how much memory there is (glibc before 2.37) */
+	qsort(numbers, sizeof(numbers), 1, compare_bytes);
+}
+
 void
 child_begin(struct child *c, enum proc self, const struct child_handlers *h, void *ctx)
 {
@@ -169,9 +188,7 @@ child_begin(struct child *c, enum proc self, const struct child_handlers *h, voi
 	log_init(proc_name(self), LOG_SINK_STDERR, LOG_LEVEL_INFO);
 	if (!channel_fd_is(CHILD_CHANNEL_FD, FD_CHANNEL))
 		fatal("this program is started by opampd, not by hand");
-	/* libm and OpenSSL look for the time zone at their first use: there is no file by then */
-	(void)setenv("TZ", "UTC0", 1);
-	tzset();
+	prepare_libc();
 	c->base = event_base_new();
 	if (c->base == NULL)
 		fatal("no event loop");
