@@ -178,7 +178,8 @@ def pair():
 class Child:
     """A program of opampd with the test as its parent.  uid None: we are not root, or act so."""
 
-    def __init__(self, program, proc, record_bytes, user=None, run_as=None, stderr=None, level=2):
+    def __init__(self, program, proc, record_bytes, user=None, run_as=None, stderr=None, level=2,
+                 endpoint=0):
         ours, theirs = pair()
         number = theirs.fileno()
 
@@ -200,7 +201,7 @@ class Child:
         self.epoch = 0
         flags = 0 if user else E["CHILD_UNPRIVILEGED"]
         uid, gid = user or (0, 0)
-        start = struct.pack("=25I", self.proc, 1, flags, level, uid, gid, 0, 0, 0, *([0] * 16))
+        start = struct.pack("=25I", self.proc, 1, flags, level, uid, gid, 0, endpoint, 0, *([0] * 16))
         self.parent.send("CHILD_START", start, fd=memfd(record_bytes))
 
     def join(self, peer):
