@@ -148,12 +148,15 @@ class Channel:
 
     def expect(self, kind, timeout=TIMEOUT, where=lambda m: True):
         """The first message of that type (for which `where` holds); others are kept.  None: none came."""
-        until = time.monotonic() + timeout
+        end = time.monotonic() + timeout
         for i, m in enumerate(self.kept):
             if m.type == kind and where(m):
                 return self.kept.pop(i)
         while True:
-            m = self.receive(until - time.monotonic())
+            try:
+                m = self.receive(end - time.monotonic())
+            except Gone:
+                return None
             if m is None or (m.type == kind and where(m)):
                 return m
             self.kept.append(m)
