@@ -1,0 +1,52 @@
+/*
+ * procfs.h: what the kernel says of a process in /proc.  opampctl only.
+ */
+#ifndef CTL_PROCFS_H
+#define CTL_PROCFS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "privsep/error.h"
+
+#define PROCFS_GROUPS     32
+#define PROCFS_NAMESPACES 6
+
+enum procfs_capability_set {
+	CAP_SET_INHERITABLE,
+	CAP_SET_PERMITTED,
+	CAP_SET_EFFECTIVE,
+	CAP_SET_BOUNDING,
+	CAP_SET_AMBIENT,
+	CAP_SETS
+};
+
+enum procfs_limit {
+	PROCFS_CORE,
+	PROCFS_NOFILE,
+	PROCFS_FSIZE,
+	PROCFS_DATA,
+	PROCFS_NPROC,
+	PROCFS_LIMITS
+};
+
+struct procfs {
+	pid_t pid, parent;
+	uint32_t uid[4], gid[4]; /* real, effective, saved, file system */
+	uint32_t groups[PROCFS_GROUPS];
+	size_t group_count;
+	uint64_t caps[CAP_SETS];
+	int no_new_privs, seccomp, filters, threads;
+	int dumpable;                   /* 1 yes, 0 no, -1 cannot be seen (same as root's) */
+	uint64_t limits[PROCFS_LIMITS]; /* UINT64_MAX = none */
+	int descriptors;                /* -1 = not permitted to look */
+	uint64_t namespaces[PROCFS_NAMESPACES]; /* 0 = not permitted; order of procfs_namespaces */
+};
+
+extern const char
+    *const procfs_namespaces[PROCFS_NAMESPACES]; /* "mnt", "net", "pid", "ipc", "uts", "user" */
+
+int procfs_read(struct procfs *p, pid_t pid, struct error *err);
+
+#endif
