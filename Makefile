@@ -31,7 +31,7 @@ PACKAGES_BUILD := build-essential pkg-config libevent-dev libprotobuf-c-dev prot
 	protobuf-compiler libyaml-dev libssl-dev libseccomp-dev libwslay-dev libcap-ng-dev \
 	libjansson-dev linux-libc-dev
 PACKAGES_CHECK := libcmocka-dev clang-16 libclang-rt-16-dev llvm-16 perl python3 \
-	python3-websockets python3-protobuf openssl iproute2 procps strace util-linux xxd \
+	python3-websockets python3-protobuf openssl iproute2 procps strace util-linux xxd patch mandoc \
 	prometheus-node-exporter rsyslog
 
 # ---- flags: ours first, the user's CFLAGS and LDFLAGS last

@@ -127,13 +127,26 @@ json_note(struct writer *w, const char *text)
 	(void)text;
 }
 
+/* jansson leaves DEL as it is, which can only stand in a string. */
+static int
+put(const char *text, size_t len, void *arg)
+{
+	FILE *out = arg;
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		if (text[i] == 0x7f ? fputs("\\u007f", out) == EOF : fputc(text[i], out) == EOF)
+			return -1;
+	return 0;
+}
+
 static int
 json_finish(struct writer *w)
 {
 	struct json_writer *j = (struct json_writer *)w;
 	int r = j->failed;
 
-	if (json_dumpf(j->root, j->out, j->flags | JSON_ENSURE_ASCII) == -1 ||
+	if (json_dump_callback(j->root, put, j->out, j->flags | JSON_ENSURE_ASCII) == -1 ||
 	    fputc('\n', j->out) == EOF || fflush(j->out) == EOF)
 		r = 1;
 	json_decref(j->root);
