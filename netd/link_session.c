@@ -148,7 +148,7 @@ tell_confd(struct link_session *s)
 		(void)event_add(s->all->later, &later);
 		return;
 	}
-	if (s->connected != s->told_connected)
+	if (s->connected && !s->told_connected)
 		send_connected(s);
 	if (s->description_due)
 		send_blob(s, MSG_AGENT_DESCRIPTION, &s->description);
@@ -156,6 +156,8 @@ tell_confd(struct link_session *s)
 		send_blob(s, MSG_AGENT_EFFECTIVE, &s->effective);
 	if (s->health_due)
 		send_health(s);
+	if (!s->connected && s->told_connected)
+		send_connected(s); /* after its last words */
 	s->description_due = s->effective_due = s->health_due = 0;
 }
 
@@ -177,7 +179,7 @@ link_sessions_confd_up(struct link_sessions *all)
 	struct link_session *s;
 
 	LIST_FOREACH (s, &all->list, entry) {
-		s->told_connected = !s->connected;
+		s->told_connected = 0;
 		s->description_due = s->description.known;
 		s->effective_due = s->effective.known;
 		s->health_due = s->health.known || s->silent;
@@ -355,8 +357,9 @@ compare_files(const void *a, const void *b)
 	return strcmp((*x)->key, (*y)->key);
 }
 
+/* whole: the first report of a connection, and complete: the agent began anew (a reload). */
 static void
-take_report(struct link_session *s, Report *r)
+take_report(struct link_session *s, Report *r, int whole)
 {
 	Opamp__Proto__V1__AgentConfigMap *files;
 	struct error err;
@@ -380,7 +383,7 @@ take_report(struct link_session *s, Report *r)
 		news = link_health_take(&s->health, r->health, &s->all->baseline, &err);
 		if (news == -1)
 			log_error("%s", err.text);
-		s->health_due |= news == 1;
+		s->health_due |= news == 1 || (news == 0 && whole);
 	}
 }
 
@@ -465,7 +468,7 @@ link_session_message(struct link_session *s, const void *data, size_t len, char 
 	follow_sequence(s, r);
 	first = s->first;
 	s->first = 0;
-	take_report(s, r);
+	take_report(s, r, first && r->agent_description != NULL);
 	answered = reply(s, r, first, answer, answer_len, err);
 	if (r->agent_disconnect != NULL)
 		link_session_disconnected(s);

@@ -16,7 +16,7 @@
 #include "privsep/log.h"
 #include "privsep/memfd.h"
 
-#define HEARD 64
+#define HEARD 1024
 
 struct heard { /* one message that link sent */
 	enum proc to;
