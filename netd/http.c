@@ -125,10 +125,12 @@ http_head(struct http_head *h, enum http_kind kind, const char *data, size_t len
     struct error *err)
 {
 	size_t window = len > LIMIT_HTTP_HEAD ? LIMIT_HTTP_HEAD : len;
-	const char *end = memmem(data, window, "\r\n\r\n", 4);
+	const char *end = len == 0 ? NULL : memmem(data, window, "\r\n\r\n", 4);
 	char *line, *next;
 	int first = 1, r;
 
+	if (len == 0)
+		return 0; /* data may be NULL */
 	if (end == NULL && len >= LIMIT_HTTP_HEAD)
 		return error_set(err, "a head of more than 32 KiB");
 	if (memchr(data, '\0', end == NULL ? window : (size_t)(end - data)) != NULL)
@@ -163,6 +165,8 @@ http_head(struct http_head *h, enum http_kind kind, const char *data, size_t len
 	}
 	if (h->chunked && h->length >= 0)
 		return error_set(err, "both Content-Length and Transfer-Encoding");
+	if (h->chunked && kind == HTTP_RESPONSE && strncmp(h->text, "HTTP/1.0", 8) == 0)
+		return error_set(err, "Transfer-Encoding in HTTP/1.0");
 	*used = (size_t)(end - data) + 4;
 	return 1;
 }

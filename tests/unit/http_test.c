@@ -78,7 +78,8 @@ test_SE_05_what_is_refused(void **state)
 	    "HTTP/1.1 200 OK\r\nContent-Length: +1\r\n\r\n",
 	    "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n",
 	    "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
-	    "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"};
+	    "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+	    "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"};
 	struct error err;
 	size_t used, i;
 
