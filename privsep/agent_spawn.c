@@ -33,17 +33,6 @@ struct report {
 	int error;
 };
 
-static const char *const stages[] = {"", "making a process", "making its cgroup",
-    "waiting for the link's secret", "changing to its user", "setting its limits",
-    "entering its working directory", "entering its Landlock domain", "loading its seccomp filter",
-    "executing it"};
-
-const char *
-spawn_stage_name(uint32_t stage)
-{
-	return stage < sizeof(stages) / sizeof(stages[0]) ? stages[stage] : "starting it";
-}
-
 static void
 fail(uint32_t stage)
 {

@@ -10,20 +10,7 @@
 
 #include "cgroup.h"
 #include "driver.h"
-
-enum spawn_stage { /* where a start failed, for people */
-	STAGE_NONE,
-	STAGE_FORK,
-	STAGE_GROUP,
-	STAGE_SECRET, /* link had no secret file ready */
-	STAGE_IDS,
-	STAGE_LIMITS,
-	STAGE_DIRECTORY,
-	STAGE_LANDLOCK,
-	STAGE_SECCOMP,
-	STAGE_EXEC,
-};
-const char *spawn_stage_name(uint32_t stage);
+#include "spawn_stage.h"
 
 struct agent_command { /* everything fixed by the settings, made ready before the fork */
 	const struct settings *settings;

@@ -1,0 +1,23 @@
+/*
+ * spawn_stage.h: where a start of the agent failed, for people.  The parent, confd, opampctl.
+ */
+#ifndef PRIVSEP_SPAWN_STAGE_H
+#define PRIVSEP_SPAWN_STAGE_H
+
+#include <stdint.h>
+
+enum spawn_stage {
+	STAGE_NONE,
+	STAGE_FORK,
+	STAGE_GROUP,
+	STAGE_SECRET, /* link had no secret file ready */
+	STAGE_IDS,
+	STAGE_LIMITS,
+	STAGE_DIRECTORY,
+	STAGE_LANDLOCK,
+	STAGE_SECCOMP,
+	STAGE_EXEC,
+};
+const char *spawn_stage_name(uint32_t stage);
+
+#endif
