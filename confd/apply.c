@@ -178,8 +178,8 @@ apply_drop(struct apply *a, const char *why)
 /* ---- what the server is told */
 
 void
-apply_tell(struct apply *a, uint32_t status, const void *hash, size_t hash_len,
-    const char *message, int passing)
+apply_tell(struct apply *a, uint32_t status, const void *hash, size_t hash_len, const char *message,
+    int passing)
 {
 	if (bytes_copy(&a->told.hash, hash, hash_len) == -1) {
 		log_error("no memory for the configuration's hash");
@@ -251,10 +251,8 @@ apply_show(struct apply *a, uint64_t generation)
 void
 apply_run(struct apply *a, uint32_t how, uint64_t generation)
 {
-	struct msg_run m = {.how = how,
-	    .flags = apply_flags(a),
-	    .generation = generation,
-	    .token = ++a->token};
+	struct msg_run m = {
+	    .how = how, .flags = apply_flags(a), .generation = generation, .token = ++a->token};
 
 	a->waiting = 0;
 	if (generation != a->run_generation)
@@ -344,15 +342,16 @@ apply_restart(struct apply *a, int by_server, struct error *err)
 	if (a->ending || a->phase == APPLY_WAITING || a->phase == APPLY_PROBE)
 		return error_set(err, "opampd is just starting or ending");
 	if (a->stopped)
-		return error_set(err, "the agent is stopped: the server sent an empty configuration");
+		return error_set(
+		    err, "the agent is stopped: the server sent an empty configuration");
 	if (a->run_generation == 0)
 		return error_set(err, "there is nothing to run: %s",
 		    a->local_error[0] != '\0' ? a->local_error : "no configuration yet");
 	if (a->phase == APPLY_ROLLBACK || a->phase == APPLY_STOPPING)
 		return error_set(err, "the agent is being restarted already");
 	if (by_server && apply_bucket_take(&a->restarts, a->ops->now_ms(a->ctx)) != 0)
-		return error_set(
-		    err, "more than %llu restart commands in a minute (limits.restarts_per_minute)",
+		return error_set(err,
+		    "more than %llu restart commands in a minute (limits.restarts_per_minute)",
 		    (unsigned long long)a->set.restarts_per_minute);
 	log_info("restarting the agent, as %s wants", by_server ? "the server" : "an admin");
 	apply_run(a, RUN_RESTART, a->run_generation);
@@ -371,7 +370,8 @@ apply_timeout(struct apply *a, enum apply_timer t)
 	case APPLY_TIMER_GATE:
 		if (a->phase == APPLY_GATE)
 			apply_fail(a, 1,
-			    "it did not become healthy within %llu ms (agent.config_apply_timeout): "
+			    "it did not become healthy within %llu ms "
+			    "(agent.config_apply_timeout): "
 			    "%s",
 			    (unsigned long long)a->set.timeout_ms,
 			    apply_missing(a, missing, sizeof(missing)));

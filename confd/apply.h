@@ -103,7 +103,7 @@ struct apply_bytes {
 	size_t len;
 };
 
-struct apply_told { /* the remote configuration status, as the server was told it */
+struct apply_told {      /* the remote configuration status, as the server was told it */
 	uint32_t status; /* enum config_status */
 	int passing;
 	uint64_t failed_at_ns;
@@ -115,7 +115,7 @@ struct apply_attempt {
 	uint32_t source; /* enum store_source */
 	int has_offer;   /* its end is told to the server */
 	int empty_map;
-	int trusted;              /* ours alone is new in it: no validation */
+	int trusted; /* ours alone is new in it: no validation */
 	int validated;
 	struct apply_bytes hash, remote, text;
 	uint64_t generation; /* from the trial on */
@@ -140,13 +140,13 @@ struct apply {
 	int ending; /* CHILD_END: nothing is begun any more */
 
 	/* what is to run */
-	uint64_t committed;             /* generation; 0 = none yet */
+	uint64_t committed;                /* generation; 0 = none yet */
 	struct apply_bytes committed_hash; /* of the offer in it */
-	int committed_offer;            /* it came from the server */
-	uint64_t base;                  /* generation that runs while committed is 0 */
-	int stopped;                    /* by an empty map */
-	int waiting;                    /* nothing to run before the server sends something */
-	uint64_t run_generation;        /* what procd was last told; 0 = to stop */
+	int committed_offer;               /* it came from the server */
+	uint64_t base;                     /* generation that runs while committed is 0 */
+	int stopped;                       /* by an empty map */
+	int waiting;                       /* nothing to run before the server sends something */
+	uint64_t run_generation;           /* what procd was last told; 0 = to stop */
 	uint64_t token;
 	uint64_t next; /* generation number */
 
@@ -160,8 +160,8 @@ struct apply {
 	/* the gate */
 	uint64_t deadline_ms, left_ms, well_since_ms;
 	uint32_t run_start; /* the start that runs what was last told; 0 = not yet */
-	int baselined; /* link knows which components are well */
-	int stale; /* after a reload: what the agent said before it does not count */
+	int baselined;      /* link knows which components are well */
+	int stale;          /* after a reload: what the agent said before it does not count */
 	/* the way back */
 	int fail_passing, want_words;
 	uint32_t words_start;
@@ -172,8 +172,8 @@ struct apply {
 	uint64_t last_sum; /* of the bytes of the last offer acted on */
 	unsigned failures; /* of the same hash in a row, for passing reasons */
 	struct apply_bucket offers, restarts;
-	int held;       /* until APPLY_TIMER_AGAIN */
-	unsigned again; /* tries to put the local files together */
+	int held;                        /* until APPLY_TIMER_AGAIN */
+	unsigned again;                  /* tries to put the local files together */
 	char local_error[STORE_MESSAGE]; /* "" or why nothing can be run */
 	struct store_state scratch;
 };
@@ -223,7 +223,6 @@ int apply_well(const struct apply *a);
 uint64_t apply_current(const struct apply *a);
 
 /* "exit code 1" and the like. */
-const char *apply_exit_text(
-    char *text, size_t size, uint32_t exit, int32_t value, uint32_t stage);
+const char *apply_exit_text(char *text, size_t size, uint32_t exit, int32_t value, uint32_t stage);
 
 #endif

@@ -151,8 +151,7 @@ base_failed(struct apply *a)
 		ms *= 2;
 	a->again++;
 	a->held = 1;
-	a->ops->timer(
-	    a->ctx, APPLY_TIMER_AGAIN, ms < APPLY_AGAIN_MAX ? ms : APPLY_AGAIN_MAX);
+	a->ops->timer(a->ctx, APPLY_TIMER_AGAIN, ms < APPLY_AGAIN_MAX ? ms : APPLY_AGAIN_MAX);
 	apply_enter(a, APPLY_IDLE);
 	if (a->pending.data != NULL)
 		apply_take_pending(a);
@@ -263,17 +262,18 @@ void
 apply_rollback_step(struct apply *a)
 {
 	const struct msg_state *p = &a->agent.proc;
-	int there = p->token == a->token &&
-		    (a->run_generation == 0 ? p->state == AGENT_STOPPED
-					    : p->state == AGENT_RUNNING ||
-						  p->state == AGENT_BACKOFF ||
-						  p->state == AGENT_GIVEN_UP);
+	int there =
+	    p->token == a->token &&
+	    (a->run_generation == 0 ? p->state == AGENT_STOPPED
+				    : p->state == AGENT_RUNNING || p->state == AGENT_BACKOFF ||
+					  p->state == AGENT_GIVEN_UP);
 
 	if (a->phase != APPLY_ROLLBACK && a->phase != APPLY_STOPPING)
 		return;
 	if (!a->agent.proc_known || a->agent.proc_fresh || !there)
 		return;
-	if (a->phase == APPLY_ROLLBACK && a->want_words && apply_words_of(a, a->words_start) == NULL)
+	if (a->phase == APPLY_ROLLBACK && a->want_words &&
+	    apply_words_of(a, a->words_start) == NULL)
 		return;
 	apply_rollback_done(a);
 }

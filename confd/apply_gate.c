@@ -115,9 +115,9 @@ apply_missing(const struct apply *a, char *text, size_t size)
 		(void)snprintf(text, size, "it has not reported its health");
 	else if (a->set.injects && !link_well(a))
 		(void)snprintf(text, size, "%s",
-		    g->error[0] != '\0'                  ? g->error
+		    g->error[0] != '\0'                 ? g->error
 		    : g->health.worst == WORST_STARTING ? "its components are still starting"
-							 : "it says that it is not healthy");
+							: "it says that it is not healthy");
 	else if (a->set.probes && !probe_well(a))
 		(void)snprintf(text, size, "its health endpoint: %s",
 		    g->probe.start != g->proc.start ? "no answer yet"
@@ -158,9 +158,8 @@ failed_at_once(struct apply *a)
 	const struct msg_state *p = &g->proc;
 	char text[256];
 
-	if (p->token == a->token &&
-	    (p->state == AGENT_BACKOFF || p->state == AGENT_GIVEN_UP ||
-		p->state == AGENT_STOPPED)) {
+	if (p->token == a->token && (p->state == AGENT_BACKOFF || p->state == AGENT_GIVEN_UP ||
+					p->state == AGENT_STOPPED)) {
 		a->want_words = p->exit_start != 0;
 		a->words_start = p->exit_start;
 		apply_fail(a, 1, "the agent did not run on it: %s",
@@ -354,8 +353,7 @@ apply_probed(struct apply *a, const struct msg_probe *m, const char *text, size_
 int
 apply_output_end(struct apply *a, const struct msg_output_end *m, const char *text, size_t len)
 {
-	struct apply_words *w =
-	    m->kind == AGENT_RUN ? &a->agent.run_words : &a->agent.job_words;
+	struct apply_words *w = m->kind == AGENT_RUN ? &a->agent.run_words : &a->agent.job_words;
 
 	if (m->kind == AGENT_NOTHING || m->kind > AGENT_PROBE)
 		return -1;

@@ -13,8 +13,8 @@ void apply_tell(struct apply *a, uint32_t status, const void *hash, size_t hash_
     const char *message, int passing);
 void apply_run(struct apply *a, uint32_t how, uint64_t generation);
 void apply_stop_agent(struct apply *a);
-int apply_record(struct apply *a, struct error *err); /* scratch, with what is told, to disk */
-struct store_state *apply_scratch(struct apply *a);   /* the record as it is, to be changed */
+int apply_record(struct apply *a, struct error *err);  /* scratch, with what is told, to disk */
+struct store_state *apply_scratch(struct apply *a);    /* the record as it is, to be changed */
 void apply_show(struct apply *a, uint64_t generation); /* agents without link: what runs */
 uint32_t apply_flags(const struct apply *a);
 int apply_same_text(struct apply *a, uint64_t generation, uint64_t other);
@@ -41,8 +41,8 @@ void apply_attempt_identity(struct apply *a, int trusted);
 void apply_fail(struct apply *a, int passing, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 void apply_commit(struct apply *a);
-void apply_rollback_step(struct apply *a); /* something changed: is the way back gone? */
-void apply_rollback_done(struct apply *a); /* whether or not */
+void apply_rollback_step(struct apply *a);  /* something changed: is the way back gone? */
+void apply_rollback_done(struct apply *a);  /* whether or not */
 void apply_rollback_close(struct apply *a); /* the same, with nothing begun after it */
 void apply_commit_base(struct apply *a);
 void apply_attempt_again(struct apply *a); /* with another uid */

@@ -81,8 +81,7 @@ put_in_place(struct apply *a, uint64_t generation)
 {
 	struct error err;
 
-	if (store_running(a->store) != generation &&
-	    store_switch(a->store, generation, &err) == -1)
+	if (store_running(a->store) != generation && store_switch(a->store, generation, &err) == -1)
 		log_error("%s", err.text);
 }
 
@@ -104,7 +103,8 @@ resume_committed(struct apply *a)
 	} else {
 		a->recompose = 0;
 		apply_attempt_identity(a, 1);
-		if (a->phase == APPLY_IDLE && a->run_generation == 0) { /* it could not even begin */
+		if (a->phase == APPLY_IDLE &&
+		    a->run_generation == 0) { /* it could not even begin */
 			put_in_place(a, a->committed);
 			apply_run(a, RUN_ENSURE, a->committed);
 		}
@@ -164,8 +164,8 @@ resume_trial(struct apply *a, uint64_t trial)
 		apply_fail(a, 1, "the agent did not run on it: %s",
 		    apply_exit_text(text, sizeof(text), p.exit, p.value, p.stage));
 	} else {
-		apply_fail(a, 1,
-		    "interrupted: opampd ended, or the host did, while it was being tried");
+		apply_fail(
+		    a, 1, "interrupted: opampd ended, or the host did, while it was being tried");
 	}
 	free(meta);
 }

@@ -1,0 +1,249 @@
+/*
+ * confd_in.c: what confd's neighbours say.  confd only.  Blobs are carried, never looked into.
+ */
+#include "confd.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "privsep/log.h"
+#include "privsep/memfd.h"
+
+/* ---- the parent */
+
+static int
+on_parent(struct confd *c, struct message *m)
+{
+	const struct msg_child *child = m->payload;
+	struct error err;
+	char *data = NULL;
+	size_t len = 0;
+
+	switch (m->type) {
+	case MSG_CONFD_STATE_DIR:
+		if (c->state_dir >= 0 || c->ready)
+			return -1;
+		c->state_dir = message_take_fd(m);
+		return 0;
+	case MSG_CONFD_CONTROL:
+		if (c->listener >= 0 || c->ready)
+			return -1;
+		c->listener = message_take_fd(m);
+		return 0;
+	case MSG_CONFD_ENVIRONMENT:
+		if (c->ready)
+			return -1;
+		memcpy(&c->env, m->payload, sizeof(c->env));
+		c->have_env = 1;
+		return 0;
+	case MSG_CONFD_CHILD:
+		if (child->proc == PROC_NOBODY || child->proc >= PROC_COUNT)
+			return -1;
+		c->children[child->proc] = *child;
+		return 0;
+	case MSG_MERGE_RESULT:
+		if (!c->ready)
+			return -1;
+		if (memfd_read(m->fd, LIMIT_MEMFD, &data, &len, &err) == -1) {
+			log_error("reading merge's answer: %s", err.text);
+			return -1;
+		}
+		apply_merged(&c->apply, m->payload, data, len);
+		return 0;
+	default:
+		return -1;
+	}
+}
+
+/* ---- netd */
+
+static int
+on_offer(struct confd *c, struct message *m)
+{
+	struct error err;
+	char *data = NULL;
+	size_t len = 0;
+
+	if (memfd_read(m->fd, LIMIT_MEMFD, &data, &len, &err) == -1)
+		log_error("reading an offer: %s", err.text);
+	else
+		apply_offer(&c->apply, data, len);
+	child_send(&c->child, PROC_NETD, MSG_OFFER_CREDIT, NULL, NULL, 0, -1);
+	return 0;
+}
+
+static int
+on_server(struct confd *c, const struct message *m)
+{
+	const struct msg_server *s = m->payload;
+
+	if (s->event == SERVER_NONE || s->event > SERVER_LOST)
+		return -1;
+	if (s->event != c->server.event)
+		c->server_since_ns = now_unix_ns();
+	c->server = *s;
+	c->server_at_ms = now_ms();
+	memcpy(c->server_text, m->tail, m->tail_len);
+	c->server_text[m->tail_len] = '\0';
+	return 0;
+}
+
+static int
+on_netd(struct confd *c, struct message *m)
+{
+	const struct msg_uid *uid = m->payload;
+	struct error err;
+
+	switch (m->type) {
+	case MSG_OFFER:
+		return on_offer(c, m);
+	case MSG_SERVER_RESTART:
+		if (apply_restart(&c->apply, 1, &err) == -1)
+			log_warn("the server's restart command is not obeyed: %s", err.text);
+		return 0;
+	case MSG_SERVER_UID:
+		(void)confd_set_uid(c, uid->uid);
+		return 0;
+	case MSG_SERVER_STATE:
+		return on_server(c, m);
+	default:
+		return -1;
+	}
+}
+
+/* ---- link */
+
+static int
+take_blob(struct message *m, char **data, size_t *len)
+{
+	struct error err;
+
+	*data = NULL;
+	if (memfd_read(m->fd, LIMIT_MEMFD, data, len, &err) == 0)
+		return 0;
+	log_error("reading what the agent reported: %s", err.text);
+	return -1;
+}
+
+static int
+on_health(struct confd *c, struct message *m)
+{
+	char *component;
+	size_t len;
+
+	if (take_blob(m, &component, &len) == -1)
+		return -1;
+	return apply_health(&c->apply, m->payload, m->tail, m->tail_len, component, len);
+}
+
+static int
+on_link(struct confd *c, struct message *m)
+{
+	char *data;
+	size_t len;
+
+	switch (m->type) {
+	case MSG_LINK_AGENT:
+		return apply_link_agent(&c->apply, m->payload);
+	case MSG_AGENT_HEALTH:
+		return on_health(c, m);
+	case MSG_AGENT_DESCRIPTION:
+		if (take_blob(m, &data, &len) == -1)
+			return -1;
+		confd_describe(c, data, len);
+		return 0;
+	case MSG_AGENT_EFFECTIVE:
+		if (take_blob(m, &data, &len) == -1)
+			return -1;
+		if (apply_current(&c->apply) != 0) /* else it is just ending */
+			confd_effective(c, EFFECTIVE_PROTOBUF, data, len);
+		free(data);
+		return 0;
+	case MSG_AGENT_OUTPUT_END:
+		return apply_output_end(&c->apply, m->payload, m->tail, m->tail_len);
+	case MSG_AGENT_PROBED:
+		return apply_probed(&c->apply, m->payload, m->tail, m->tail_len);
+	default:
+		return -1;
+	}
+}
+
+/* ---- procd */
+
+static int
+on_procd(struct confd *c, const struct message *m)
+{
+	switch (m->type) {
+	case MSG_PROC_STATE:
+		return apply_proc_state(&c->apply, m->payload);
+	case MSG_PROC_JOB_DONE:
+		return apply_job_done(&c->apply, m->payload);
+	default:
+		return -1;
+	}
+}
+
+int
+confd_message(void *ctx, struct message *m)
+{
+	struct confd *c = ctx;
+	int r;
+
+	if (m->peer == PROC_PARENT)
+		r = on_parent(c, m);
+	else if (!c->ready)
+		r = -1;
+	else if (m->peer == PROC_NETD)
+		r = on_netd(c, m);
+	else if (m->peer == PROC_LINK)
+		r = on_link(c, m);
+	else
+		r = m->peer == PROC_PROCD ? on_procd(c, m) : -1;
+	confd_settle(c);
+	confd_check_end(c);
+	return r;
+}
+
+/* ---- neighbours come and go */
+
+void
+confd_peer_up(void *ctx, enum proc peer)
+{
+	struct confd *c = ctx;
+
+	if (!c->ready)
+		return; /* main comes back to it */
+	switch (peer) {
+	case PROC_NETD:
+		confd_sync_netd(c);
+		break;
+	case PROC_LINK:
+		confd_send_uid(c, PROC_LINK, MSG_LINK_IDENTITY);
+		apply_link_up(&c->apply);
+		break;
+	case PROC_PROCD:
+		apply_procd_up(&c->apply);
+		break;
+	default:
+		break;
+	}
+	confd_settle(c);
+}
+
+void
+confd_peer_down(void *ctx, enum proc peer)
+{
+	struct confd *c = ctx;
+
+	if (!c->ready)
+		return;
+	if (peer == PROC_LINK)
+		apply_link_down(&c->apply);
+	else if (peer == PROC_PROCD)
+		apply_procd_down(&c->apply);
+	else if (peer == PROC_NETD)
+		c->server = (struct msg_server){.event = SERVER_LOST};
+	confd_settle(c);
+	confd_check_end(c);
+}
