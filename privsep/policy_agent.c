@@ -14,6 +14,9 @@
 #define IPPROTO_MPTCP 262
 #endif
 
+/* the kernel looks at the lower half of an int: so must whoever denies one */
+#define INT_EQ(i, v) MASK_EQ(i, 0xffffffffu, v)
+
 /* clang-format off: tables */
 #define NEITHER                                                                                    \
 	DENY("ptrace", "other processes"), DENY("process_vm_readv", "other processes"),            \
@@ -46,9 +49,9 @@
 	    DENY("open_by_handle_at", "files by handle"),                                          \
 	    DENY("move_pages", "other processes' memory"),                                         \
 	    DENY("migrate_pages", "other processes' memory"),                                      \
-	    {"ioctl", 0, {EQ(1, TIOCSTI)}, "typing into a terminal"},                              \
+	    {"ioctl", 0, {INT_EQ(1, TIOCSTI)}, "typing into a terminal"},                          \
 	{                                                                                          \
-		"ioctl", 0, {EQ(1, TIOCLINUX)}, "typing into a terminal"                           \
+		"ioctl", 0, {INT_EQ(1, TIOCLINUX)}, "typing into a terminal"                       \
 	}
 
 static const struct syscall_rule parent_denied[] = {
@@ -76,7 +79,11 @@ static const struct syscall_rule agent_denied[] = {
     REFUSE("clone3", ENOSYS, "its flags cannot be seen: libc and Go fall back to clone"),
     {"personality", EPERM, {{ARG_ANY, 0, 0, 0}}, "odd memory layouts"},
     /* Landlock's port rules do not see MPTCP; Go asks for it first and falls back to TCP */
-    REFUSE1("socket", EPROTONOSUPPORT, EQ(2, IPPROTO_MPTCP), "ports out of Landlock's sight"),
+    REFUSE1("socket", EPROTONOSUPPORT, INT_EQ(2, IPPROTO_MPTCP), "ports out of Landlock's sight"),
+    /* a connect that Landlock does not see (6.18): programs fall back to an ordinary one */
+    REFUSE1("sendto", EOPNOTSUPP, MASK_EQ(3, MSG_FASTOPEN, MSG_FASTOPEN), "connecting unseen"),
+    REFUSE1("sendmsg", EOPNOTSUPP, MASK_EQ(2, MSG_FASTOPEN, MSG_FASTOPEN), "connecting unseen"),
+    REFUSE1("sendmmsg", EOPNOTSUPP, MASK_EQ(3, MSG_FASTOPEN, MSG_FASTOPEN), "connecting unseen"),
     {NULL, 0, {{ARG_ANY, 0, 0, 0}}, NULL},
 };
 /* clang-format on */

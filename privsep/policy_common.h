@@ -61,18 +61,22 @@
 	    CALL("munmap", "free"), CALL("mremap", "realloc"),                                     \
 	    CALL1("madvise", EQ(2, MADV_DONTNEED), "free")
 
-#define POLICY_CHANNELS                                                                            \
-	CALL("recvmsg", "a message of a channel"),                                                 \
-	    CALL1("sendmsg", MASK0(2, ~(uint64_t)(MSG_DONTWAIT | MSG_NOSIGNAL)),                   \
-		"a message to a channel"),                                                         \
-	    CALL("close", "descriptors"),                                                          \
-	    CALL1("newfstatat", MASK_EQ(3, AT_EMPTY_PATH, AT_EMPTY_PATH),                          \
-		"fstat: what kind of descriptor came"),                                            \
-	    CALL("fstat", "the same, with other libc versions"),                                   \
-	    CALL1("fcntl", EQ(1, F_GETFL), "channels"),                                            \
-	    CALL1("fcntl", EQ(1, F_SETFL), "channels: O_NONBLOCK"),                                \
-	    CALL1("fcntl", EQ(1, F_GET_SEALS), "memory files: all four seals"),                    \
-	    CALL1("getsockopt", EQ(1, SOL_SOCKET), "what kind of socket came")
+#define POLICY_CHANNELS                                                                                                           \
+	CALL("recvmsg", "a message of a channel"),                                                                                \
+	    CALL1("sendmsg", MASK0(2, ~(uint64_t)(MSG_DONTWAIT | MSG_NOSIGNAL)),                                                  \
+		"a message to a channel"),                                                                                        \
+	    CALL("close", "descriptors"),                                                                                         \
+	    CALL1("newfstatat", MASK_EQ(3, AT_EMPTY_PATH, AT_EMPTY_PATH),                                                         \
+		"fstat: what kind of descriptor came"),                                                                           \
+	    CALL("fstat", "the same, with other libc versions"),                                                                  \
+	    CALL1("fcntl", EQ(1, F_GETFL), "channels"),                                                                           \
+	    CALL1("fcntl", EQ(1, F_SETFL), "channels: O_NONBLOCK"),                                                               \
+	    CALL1("fcntl", EQ(1, F_GET_SEALS),                                                                                    \
+		"memory files: all four seals"), /* named one by one: SO_PEERPIDFD of a channel would be a pidfd of the parent */ \
+	    CALL2("getsockopt", EQ(1, SOL_SOCKET), EQ(2, SO_DOMAIN), "what kind of socket came"),                                 \
+	    CALL2("getsockopt", EQ(1, SOL_SOCKET), EQ(2, SO_TYPE), "what kind of socket came"),                                   \
+	    CALL2(                                                                                                                \
+		"getsockopt", EQ(1, SOL_SOCKET), EQ(2, SO_ACCEPTCONN), "what kind of socket came")
 
 #define POLICY_MEMFD                                                                               \
 	CALL("memfd_create", "bulk data to a peer"),                                               \

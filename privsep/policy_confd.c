@@ -27,6 +27,8 @@ static const struct syscall_rule syscalls[] = {
     CALL("fchown", "the agent's group on what it may read"),
     CALL("getdents64", "listing generations"),
     CALL("accept4", "opampctl comes"),
+    CALL2("getsockopt", EQ(1, SOL_SOCKET), EQ(2, SO_PEERCRED), "who asks"),
+    CALL2("getsockopt", EQ(1, SOL_SOCKET), EQ(2, SO_PEERGROUPS), "who asks"),
     {NULL, 0, {{ARG_ANY, 0, 0, 0}}, NULL},
 };
 /* clang-format on */

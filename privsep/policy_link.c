@@ -14,14 +14,16 @@ static const struct syscall_rule syscalls[] = {
     CALL("accept4", "the agent's extension comes"),
     CALL("getsockname", "the loopback connection's ends, for the question who owns it"),
     CALL("getpeername", "the loopback connection's ends, for the question who owns it"),
-    CALL("sendto", "that question; sock_diag (a descriptor handed in)"),
+    /* no flags: MSG_FASTOPEN would be a connect */
+    CALL1("sendto", EQ(3, 0), "that question; sock_diag (a descriptor handed in)"),
     CALL("recvfrom", "its answer"),
     CALL("read", "the agent's connection, output and probe"),
     CALL("readv", "the agent's connection"),
     CALL("write", "the agent's log"),
     CALL("writev", "the agent's connection"),
     CALL1("ioctl", EQ(1, FIONREAD), "how much has arrived"),
-    CALL("shutdown", "leaving"),
+    /* SHUT_RD would end the listener, which the parent and every later link share, for good */
+    CALL1("shutdown", EQ(1, SHUT_WR), "leaving"),
     {NULL, 0, {{ARG_ANY, 0, 0, 0}}, NULL},
 };
 /* clang-format on */

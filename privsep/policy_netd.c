@@ -15,7 +15,7 @@ static const struct syscall_rule syscalls[] = {
     CALL("write", "the connection, under TLS"),
     CALL("writev", "the connection"),
     CALL1("ioctl", EQ(1, FIONREAD), "how much has arrived"),
-    CALL("shutdown", "leaving"),
+    CALL1("shutdown", EQ(1, SHUT_WR), "leaving"),
     {NULL, 0, {{ARG_ANY, 0, 0, 0}}, NULL},
 };
 /* clang-format on */

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -211,6 +212,127 @@ do_unshare(void)
 	return (int)syscall(SYS_unshare, 0x10000000);
 }
 
+/* The kernel looks at the lower half of an int; a filter that compares all of it can be passed. */
+#define HIGH 0x100000000ul
+
+static int
+do_mptcp_with_high_bits(void)
+{
+	return syscall(SYS_socket, AF_INET | HIGH, SOCK_STREAM | HIGH, 262 | HIGH) == -1 ? errno
+											 : 0;
+}
+
+static int
+do_tiocsti_with_high_bits(void)
+{
+	return syscall(SYS_ioctl, 0, TIOCSTI | HIGH, "x") == -1 ? errno : 0;
+}
+
+static int
+do_connect_by_fast_open(void)
+{
+	struct sockaddr_in sin = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	return sendto(fd, "x", 1, MSG_FASTOPEN, (struct sockaddr *)&sin, sizeof(sin)) == -1 ? errno
+											    : 0;
+}
+
+static int listener; /* made before the sandbox, as link's is */
+
+static void
+make_listener(void)
+{
+	struct sockaddr_in sin = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+
+	listener = socket(AF_INET, SOCK_STREAM, 0);
+	assert_int_equal(bind(listener, (struct sockaddr *)&sin, sizeof(sin)), 0);
+	assert_int_equal(listen(listener, 1), 0);
+}
+
+static int
+do_end_listener(void)
+{
+	return shutdown(listener, SHUT_RDWR) == -1 ? errno : 0;
+}
+
+static int
+do_leave(void)
+{
+	return shutdown(listener, SHUT_WR) == -1 ? errno : 0;
+}
+
+static int
+do_fast_open_on_listener(void)
+{
+	struct sockaddr_in sin = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+
+	return sendto(listener, "x", 1, MSG_FASTOPEN, (struct sockaddr *)&sin, sizeof(sin)) == -1
+		   ? errno
+		   : 0;
+}
+
+/* The listener outlives link: a link that was taken over must not end it, nor connect with it. */
+static void
+test_I14_link_cannot_end_its_listener_nor_connect(void **state)
+{
+	struct sockaddr_in sin;
+	socklen_t len = sizeof(sin);
+	int client;
+
+	(void)state;
+	make_listener();
+	assert_true(killed(after(&policy_link, do_end_listener)));
+	assert_true(killed(after(&policy_netd, do_end_listener)));
+	assert_true(killed(after(&policy_link, do_fast_open_on_listener)));
+	assert_int_equal(WEXITSTATUS(after(&policy_link, do_leave)), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&sin, &len), 0);
+	client = socket(AF_INET, SOCK_STREAM, 0);
+	assert_int_equal(connect(client, (struct sockaddr *)&sin, len), 0);
+	close(client);
+	close(listener);
+}
+
+static int channel_end; /* made before the fork: its peer is the parent */
+
+static int
+do_ask_for_pidfd(void)
+{
+	int fd = -1;
+	socklen_t len = sizeof(fd);
+
+	return getsockopt(channel_end, SOL_SOCKET, 77 /* SO_PEERPIDFD */, &fd, &len) == -1 ? errno
+											   : 0;
+}
+
+static int
+do_ask_for_type(void)
+{
+	int type;
+	socklen_t len = sizeof(type);
+
+	return getsockopt(channel_end, SOL_SOCKET, SO_TYPE, &type, &len) == -1 ? errno : 0;
+}
+
+/* A pidfd of the parent in procd's hands, with its CAP_KILL, would be the end of everything. */
+static void
+test_I9_nobody_gets_the_parents_pidfd_from_its_channel(void **state)
+{
+	int sv[2];
+	size_t i;
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, sv), 0);
+	channel_end = sv[1];
+	for (i = 0; i < COUNT; i++) {
+		assert_true(killed(after(all[i], do_ask_for_pidfd)));
+		assert_int_equal(after(all[i], do_ask_for_type), 0);
+	}
+	assert_true(killed(after(&policy_connect, do_ask_for_pidfd)));
+	close(sv[0]);
+	close(sv[1]);
+}
+
 static void
 test_I13_the_agents_deny_list(void **state)
 {
@@ -220,6 +342,9 @@ test_I13_the_agents_deny_list(void **state)
 	(void)state;
 	p.paths = none;
 	assert_int_equal(WEXITSTATUS(after(&p, do_mptcp)), EPROTONOSUPPORT);
+	assert_int_equal(WEXITSTATUS(after(&p, do_mptcp_with_high_bits)), EPROTONOSUPPORT);
+	assert_true(killed(after(&p, do_tiocsti_with_high_bits)));
+	assert_int_equal(WEXITSTATUS(after(&p, do_connect_by_fast_open)), EOPNOTSUPP);
 	assert_true(killed(after(&p, do_unshare)));
 	assert_int_equal(WEXITSTATUS(after(&p, do_socket)), 0);
 }
@@ -248,6 +373,8 @@ main(void)
 	    cmocka_unit_test(test_I5_no_executable_memory),
 	    cmocka_unit_test(test_I3_no_file),
 	    cmocka_unit_test(test_I5_no_new_privs_not_dumpable_no_core_not_root),
+	    cmocka_unit_test(test_I14_link_cannot_end_its_listener_nor_connect),
+	    cmocka_unit_test(test_I9_nobody_gets_the_parents_pidfd_from_its_channel),
 	    cmocka_unit_test(test_I13_the_agents_deny_list),
 	    cmocka_unit_test(test_every_row_says_why),
 	};
