@@ -31,6 +31,8 @@
 #define LIMIT_PB_ELEMENTS      100000     /* elements of any one repeated or map field */
 #define LIMIT_PB_BUDGET_FACTOR 8          /* decoded memory <= factor * wire size + 1 MiB */
 #define LIMIT_PB_STRING        (4 * MIB)  /* one string field */
+#define LIMIT_ATTRIBUTES       1024       /* of the agent's description, each of its two lists */
+#define LIMIT_FULL_STATE_MS    1000       /* between two reports that the server asked for */
 
 /* HTTP heads (responses of the server, requests of the agent, probes). */
 #define LIMIT_HTTP_LINE    (8 * KIB)
