@@ -1,6 +1,7 @@
 /*
  * client.c: when to connect and what to say (see client.h).  netd.
- * What the server says is in client_server.c.
+ * What the server says is in client_server.c, confd in
+ * client_confd.c.
  */
 #include "client.h"
 
@@ -13,19 +14,18 @@
 
 #define REPORT_PENDING (256 * KIB) /* more than that unwritten: the next report waits */
 #define LEAVE_MS       3000        /* for the closing handshake */
-#define UID_MS         10000       /* for confd to store a new uid */
 #define CAUSED         10          /* reports a second that the server may cause */
 #define PACE_MS        1000
 #define BUSY_MS        30000 /* the least wait for a server that is overloaded and names none */
 
-static void
-later(struct client *c, enum client_timer t, uint64_t ms)
+void
+client_later(struct client *c, enum client_timer t, uint64_t ms)
 {
 	c->ops->timer(c->ctx, t, ms == 0 ? 1 : ms);
 }
 
-static void
-never(struct client *c, enum client_timer t)
+void
+client_never(struct client *c, enum client_timer t)
 {
 	c->ops->timer(c->ctx, t, 0);
 }
@@ -62,13 +62,13 @@ tell(struct client *c, uint32_t event, const char *why, int http_status, uint64_
 
 /* ---- attempts */
 
-static void
-attempt(struct client *c)
+void
+client_attempt(struct client *c)
 {
 	c->state = CLIENT_CONNECTING;
 	c->attempt++;
 	/* each step has its own limit where it is made; this is for an answer that never comes */
-	later(c, CLIENT_TIMER_CONNECT, 4 * c->set.connect_ms + 10000);
+	client_later(c, CLIENT_TIMER_CONNECT, 4 * c->set.connect_ms + 10000);
 	tell(c, SERVER_CONNECTING, "", 0, 0);
 	c->ops->connect(c->ctx, c->attempt);
 }
@@ -128,7 +128,7 @@ connection_over(struct client *c, const struct client_failure *f)
 	uint64_t wait;
 
 	for (t = CLIENT_TIMER_CONNECT; t <= CLIENT_TIMER_CLOSE; t++)
-		never(c, t);
+		client_never(c, t);
 	report_lost(c->report);
 	c->have_last_uid = 0;
 	if (c->ending) {
@@ -146,7 +146,7 @@ connection_over(struct client *c, const struct client_failure *f)
 	tell(c, SERVER_LOST, text, f->http_status, wait);
 	c->answered = c->stable = c->throttled = 0;
 	c->retry_after_ms = -1;
-	later(c, CLIENT_TIMER_CONNECT, wait);
+	client_later(c, CLIENT_TIMER_CONNECT, wait);
 }
 
 void
@@ -176,10 +176,10 @@ client_leave(struct client *c, uint16_t code, const char *why)
 		return;
 	(void)snprintf(c->leaving, sizeof(c->leaving), "%s", why);
 	c->state = CLIENT_CLOSING;
-	never(c, CLIENT_TIMER_HEARTBEAT);
-	never(c, CLIENT_TIMER_PING);
-	never(c, CLIENT_TIMER_RESPONSE);
-	later(c, CLIENT_TIMER_CLOSE, LEAVE_MS);
+	client_never(c, CLIENT_TIMER_HEARTBEAT);
+	client_never(c, CLIENT_TIMER_PING);
+	client_never(c, CLIENT_TIMER_RESPONSE);
+	client_later(c, CLIENT_TIMER_CLOSE, LEAVE_MS);
 	c->ops->close(c->ctx, code, why);
 }
 
@@ -227,11 +227,11 @@ send_report(struct client *c, unsigned flags)
 	free(data);
 	c->sent_ms = c->ops->now_ms(c->ctx);
 	if (c->set.heartbeat_ms > 0) /* HB-01: from the last message of any kind */
-		later(c, CLIENT_TIMER_HEARTBEAT, c->set.heartbeat_ms);
+		client_later(c, CLIENT_TIMER_HEARTBEAT, c->set.heartbeat_ms);
 	if (!c->report_waits) { /* ER-07 */
 		c->report_waits = 1;
 		c->report_ms = c->sent_ms;
-		later(c, CLIENT_TIMER_RESPONSE, c->set.response_ms);
+		client_later(c, CLIENT_TIMER_RESPONSE, c->set.response_ms);
 	}
 }
 
@@ -243,15 +243,14 @@ full_may_go(struct client *c)
 	if (!c->full_wanted)
 		return 0;
 	if (c->full_sent && since < LIMIT_FULL_STATE_MS) {
-		later(c, CLIENT_TIMER_FULL, LIMIT_FULL_STATE_MS - since);
+		client_later(c, CLIENT_TIMER_FULL, LIMIT_FULL_STATE_MS - since);
 		return 0;
 	}
 	return 1;
 }
 
-/* Says what the server has not heard, if it can be said now. */
-static void
-report_news(struct client *c)
+void
+client_report(struct client *c)
 {
 	unsigned flags = report_flags(c);
 
@@ -268,126 +267,13 @@ report_news(struct client *c)
 	}
 }
 
-/* ---- confd */
-
-static void
-give_offer(struct client *c)
-{
-	if (c->offer == NULL || !c->offer_credit)
-		return;
-	c->offer_credit = 0;
-	c->offer_sent++;
-	c->ops->offer(c->ctx, &c->offer_head, c->offer, c->offer_len);
-}
-
-static void
-drop_offer(struct client *c)
-{
-	free(c->offer);
-	c->offer = NULL;
-	c->offer_sent = 0;
-}
-
-void
-client_offer(struct client *c, const struct msg_offer *m, char *data, size_t len)
-{
-	drop_offer(c);
-	c->offer = data;
-	c->offer_len = len;
-	c->offer_head = *m;
-	give_offer(c);
-}
-
-void
-client_credit(struct client *c)
-{
-	c->offer_credit = 1;
-	if (c->offer_sent > 0)
-		drop_offer(c); /* that one is confd's now */
-	give_offer(c);
-}
-
-void
-client_confd_up(struct client *c)
-{
-	c->synced = 0; /* what changed while it was away goes out in one report, at NET_SYNCED */
-	c->offer_credit = 1;
-	if (c->offer_sent > 1)
-		drop_offer(c);
-	give_offer(c);
-	if (c->have_next_uid)
-		c->ops->new_uid(c->ctx, c->next_uid);
-	if (c->told.event != SERVER_NONE)
-		c->ops->state(c->ctx, &c->told, c->told_why);
-}
-
-void
-client_confd_down(struct client *c)
-{
-	c->offer_credit = 0;
-}
-
-void
-client_assign_uid(struct client *c, const uint8_t uid[16])
-{
-	int asked = c->have_next_uid;
-
-	memmove(c->next_uid, uid, sizeof(c->next_uid));
-	c->have_next_uid = 1;
-	if (asked)
-		return; /* the newest goes to confd when it has stored the one before */
-	later(c, CLIENT_TIMER_UID, UID_MS);
-	c->ops->new_uid(c->ctx, uid);
-}
-
-int
-client_identity(struct client *c, const uint8_t uid[16], struct error *err)
-{
-	uint8_t before[16];
-	int had = c->report->have_uid, changed;
-
-	memcpy(before, c->report->uid, sizeof(before));
-	changed = report_identity(c->report, uid, err);
-	if (changed == -1)
-		return -1;
-	if (changed && had) {
-		memcpy(c->last_uid, before, sizeof(before));
-		c->have_last_uid = 1;
-		log_info("the server gave this agent a new instance uid");
-	}
-	if (c->have_next_uid) {
-		c->have_next_uid = 0;
-		never(c, CLIENT_TIMER_UID);
-		if (memcmp(uid, c->next_uid, sizeof(c->next_uid)) != 0)
-			client_assign_uid(c, c->next_uid);
-	}
-	report_news(c);
-	return 0;
-}
-
-void
-client_synced(struct client *c)
-{
-	c->synced = 1;
-	if (c->state == CLIENT_WAITING && c->report->have_uid && !c->ending)
-		attempt(c);
-	else
-		report_news(c);
-}
-
-void
-client_changed(struct client *c)
-{
-	report_news(c);
-}
-
 /* ---- the connection */
 
 static void
 watch_silence(struct client *c)
 {
 	if (c->set.ping_ms > 0)
-		later(c, CLIENT_TIMER_PING, c->set.ping_ms);
+		client_later(c, CLIENT_TIMER_PING, c->set.ping_ms);
 }
 
 void
@@ -396,7 +282,7 @@ client_opened(struct client *c)
 	if (c->state != CLIENT_CONNECTING)
 		return;
 	c->state = CLIENT_OPEN;
-	never(c, CLIENT_TIMER_CONNECT);
+	client_never(c, CLIENT_TIMER_CONNECT);
 	c->answered = c->stable = c->throttled = 0;
 	c->capabilities_known = 0;
 	c->server_capabilities = 0;
@@ -406,7 +292,7 @@ client_opened(struct client *c)
 	c->heard_ms = c->ops->now_ms(c->ctx);
 	watch_silence(c);
 	if (c->set.stable_ms > 0)
-		later(c, CLIENT_TIMER_STABLE, c->set.stable_ms);
+		client_later(c, CLIENT_TIMER_STABLE, c->set.stable_ms);
 	else
 		client_timeout(c, CLIENT_TIMER_STABLE);
 	send_report(c, report_flags(c)); /* ST-01, also with nothing new */
@@ -423,7 +309,7 @@ client_heard(struct client *c)
 void
 client_drained(struct client *c)
 {
-	report_news(c);
+	client_report(c);
 }
 
 static int
@@ -471,9 +357,9 @@ report_caused(struct client *c)
 		c->caused = 0;
 	}
 	if (++c->caused > CAUSED)
-		later(c, CLIENT_TIMER_FULL, PACE_MS);
+		client_later(c, CLIENT_TIMER_FULL, PACE_MS);
 	else
-		report_news(c);
+		client_report(c);
 }
 
 void
@@ -500,7 +386,7 @@ client_message(struct client *c, const uint8_t *data, size_t len)
 		c->foreign_told = 1;
 	} else {
 		c->report_waits = 0;
-		never(c, CLIENT_TIMER_RESPONSE);
+		client_never(c, CLIENT_TIMER_RESPONSE);
 		if (m->error_response == NULL) /* ER-01 */
 			heard_answer(c, m);
 		client_handle(c, m);
@@ -517,7 +403,7 @@ on_silence(struct client *c)
 	uint64_t quiet = c->ops->now_ms(c->ctx) - c->heard_ms;
 
 	if (quiet < c->set.ping_ms) {
-		later(c, CLIENT_TIMER_PING, c->set.ping_ms - quiet);
+		client_later(c, CLIENT_TIMER_PING, c->set.ping_ms - quiet);
 	} else if (c->pinged) {
 		give_up(c, "the connection is dead: no answer to a ping (server.ping_interval)");
 	} else {
@@ -533,7 +419,7 @@ on_connect_timer(struct client *c)
 	struct client_failure f = {"connecting took too long (server.connect_timeout)", 0, -1};
 
 	if (c->state == CLIENT_BACKOFF) {
-		attempt(c);
+		client_attempt(c);
 	} else if (c->state == CLIENT_CONNECTING) {
 		c->ops->cancel(c->ctx, c->attempt);
 		c->ops->drop(c->ctx);
@@ -564,7 +450,7 @@ client_timeout(struct client *c, enum client_timer t)
 	switch (t) {
 	case CLIENT_TIMER_HEARTBEAT:
 		if (c->ops->pending(c->ctx) > REPORT_PENDING)
-			later(c, CLIENT_TIMER_HEARTBEAT, c->set.heartbeat_ms);
+			client_later(c, CLIENT_TIMER_HEARTBEAT, c->set.heartbeat_ms);
 		else
 			send_report(c, report_flags(c));
 		break;
@@ -583,10 +469,10 @@ client_timeout(struct client *c, enum client_timer t)
 	case CLIENT_TIMER_UID:
 		c->have_next_uid = 0; /* it was not stored: the old one stays */
 		log_warn("the new instance uid was not stored in time: the old one stays");
-		report_news(c);
+		client_report(c);
 		break;
 	case CLIENT_TIMER_FULL:
-		report_news(c);
+		client_report(c);
 		break;
 	case CLIENT_TIMER_CONNECT:
 	case CLIENT_TIMER_CLOSE:
@@ -619,7 +505,7 @@ client_end(struct client *c)
 	case CLIENT_ENDED:
 		break;
 	}
-	never(c, CLIENT_TIMER_CONNECT);
+	client_never(c, CLIENT_TIMER_CONNECT);
 	c->state = CLIENT_ENDED;
 	c->ops->done(c->ctx);
 }

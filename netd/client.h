@@ -42,7 +42,7 @@ struct client_ops {
 	void (*drop)(void *ctx);
 	void (*timer)(void *ctx, enum client_timer t, uint64_t ms); /* 0 = off */
 	/* To confd. */
-	void (*offer)(void *ctx, const struct msg_offer *m, const char *data, size_t len);
+	int (*offer)(void *ctx, const struct msg_offer *m, const char *data, size_t len);
 	void (*restart)(void *ctx);
 	void (*new_uid)(void *ctx, const uint8_t uid[16]);
 	void (*state)(void *ctx, const struct msg_server *m, const char *why);
@@ -143,9 +143,15 @@ void client_timeout(struct client *c, enum client_timer t);
 /* The process is to end: AgentDisconnect, Close; done follows. */
 void client_end(struct client *c);
 
-/* client_server.c: one ServerToAgent that is meant for us. */
+/* One ServerToAgent that is meant for us. */
 void client_handle(struct client *c, const Opamp__Proto__V1__ServerToAgent *m);
 
+/* For client_*.c only. */
+void client_later(struct client *c, enum client_timer t, uint64_t ms);
+void client_never(struct client *c, enum client_timer t);
+void client_attempt(struct client *c);
+/* Says what the server has not heard, if it can be said now. */
+void client_report(struct client *c);
 /* The closing handshake, then an attempt after a wait.  why: for people. */
 void client_leave(struct client *c, uint16_t code, const char *why);
 /* To confd; data (offer.h) is taken.  The newest waits while confd has no credit left for it. */

@@ -1,0 +1,603 @@
+/*
+ * transport.c: bytes of a connection (see transport.h).  netd.
+ * Reads and writes the descriptor it was handed, and nothing else.  The opening handshake is in
+ * upgrade.c.
+ */
+#include "transport.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <event2/buffer.h>
+#include <event2/event.h>
+
+#include "privsep/limits.h"
+#include "upgrade.h"
+#include "wire.h"
+#include "ws.h"
+
+#define READ_SIZE      (16 * KIB)
+#define READS_PER_TURN 8          /* the channels get their turn between */
+#define FEW_PENDING    (64 * KIB) /* so little waits: the next report may come */
+#define LINGER_BYTES   (16 * MIB) /* read and thrown away after the last word, at most */
+#define REASON_SIZE    (ERROR_TEXT + 64)
+
+enum phase {
+	PHASE_TLS,
+	PHASE_UPGRADE,
+	PHASE_OPEN,   /* and the closing handshake */
+	PHASE_LINGER, /* all is said: our last bytes go out, what comes is thrown away */
+	PHASE_OVER,
+};
+
+struct transport {
+	const struct transport_settings *set;
+	const struct transport_callbacks *cb;
+	void *ctx;
+	int fd;
+	SSL *ssl;
+	enum phase phase;
+	struct event *reading, *writing, *timer;
+	struct evbuffer *in, *out;
+	struct upgrade *upgrade;
+	struct ws *ws;
+	int busy, freed;
+	int read_wants_write; /* TLS: the call that reads waits for room to write, and the other way */
+	int write_wants_read;
+	int many_pending;
+	int shut; /* no more is written */
+	size_t thrown_away;
+	struct transport_end end;
+	char why[REASON_SIZE];
+};
+
+static void on_readable(evutil_socket_t fd, short what, void *arg);
+static void on_writable(evutil_socket_t fd, short what, void *arg);
+static void on_timer(evutil_socket_t fd, short what, void *arg);
+
+/* ---- the object */
+
+static void
+release(struct transport *t)
+{
+	if (t->reading != NULL)
+		event_free(t->reading);
+	if (t->writing != NULL)
+		event_free(t->writing);
+	if (t->timer != NULL)
+		event_free(t->timer);
+	if (t->in != NULL)
+		evbuffer_free(t->in);
+	ws_free(t->ws);
+	if (t->out != NULL)
+		evbuffer_free(t->out);
+	upgrade_free(t->upgrade);
+	SSL_free(t->ssl);
+	close(t->fd);
+	free(t);
+}
+
+static void
+stop_events(struct transport *t)
+{
+	(void)event_del(t->reading);
+	(void)event_del(t->writing);
+	(void)event_del(t->timer);
+}
+
+void
+transport_free(struct transport *t)
+{
+	if (t == NULL)
+		return;
+	t->freed = 1;
+	t->phase = PHASE_OVER;
+	if (t->busy == 0)
+		release(t);
+	else
+		stop_events(t);
+}
+
+static void
+set_timer(struct transport *t, uint64_t ms)
+{
+	struct timeval tv = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
+
+	(void)event_add(t->timer, &tv);
+}
+
+static void on_ws_pong(void *ctx);
+static int on_ws_message(void *ctx, const uint8_t *data, size_t len);
+static const struct ws_callbacks ws_callbacks = {on_ws_message, on_ws_pong};
+
+static int
+make(struct transport *t, struct event_base *base, struct error *err)
+{
+	t->reading = event_new(base, t->fd, EV_READ | EV_PERSIST, on_readable, t);
+	t->writing = event_new(base, t->fd, EV_WRITE, on_writable, t);
+	t->timer = event_new(base, -1, 0, on_timer, t);
+	t->in = evbuffer_new();
+	t->out = evbuffer_new();
+	if (t->reading == NULL || t->writing == NULL || t->timer == NULL || t->in == NULL ||
+	    t->out == NULL)
+		return error_set(err, "no memory for a connection");
+	t->ws = ws_new(WS_CLIENT, t->set->max_message, &ws_callbacks, t, t->out);
+	t->upgrade = upgrade_new(&t->set->url, t->set->headers, err);
+	if (t->ws == NULL)
+		return error_set(err, "no memory for a WebSocket conversation");
+	if (t->upgrade == NULL || upgrade_request(t->upgrade, t->out, err) == -1)
+		return -1;
+	if (t->set->url.scheme != URL_WSS)
+		return 0;
+	t->ssl = tls_session(t->set->tls, t->fd, t->set->url.host, err);
+	return t->ssl == NULL ? -1 : 0;
+}
+
+struct transport *
+transport_new(struct event_base *base, int fd, const struct transport_settings *set,
+    const struct transport_callbacks *cb, void *ctx, struct error *err)
+{
+	struct transport *t = calloc(1, sizeof(*t));
+
+	if (t == NULL || fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK) == -1) {
+		(void)error_errno(err, "a connection to the server");
+		free(t);
+		close(fd);
+		return NULL;
+	}
+	t->set = set;
+	t->cb = cb;
+	t->ctx = ctx;
+	t->fd = fd;
+	t->end.retry_after_ms = -1;
+	if (make(t, base, err) == -1) {
+		release(t);
+		return NULL;
+	}
+	t->phase = t->ssl != NULL ? PHASE_TLS : PHASE_UPGRADE;
+	set_timer(t, set->step_ms);
+	(void)event_add(t->reading, NULL);
+	(void)event_add(t->writing, NULL); /* the first bytes are ours */
+	return t;
+}
+
+/* ---- the end */
+
+/* The first reason holds. */
+static void
+remember(struct transport *t, const char *why)
+{
+	if (t->why[0] == '\0')
+		(void)snprintf(t->why, sizeof(t->why), "%s", why);
+}
+
+static void
+over(struct transport *t, const char *why)
+{
+	if (t->phase == PHASE_OVER)
+		return;
+	remember(t, why);
+	t->phase = PHASE_OVER;
+	stop_events(t);
+	t->end.why = t->why;
+	t->cb->ended(t->ctx, &t->end);
+}
+
+/* The last word is in `out`: closing with bytes of the peer unread would destroy it on its way. */
+static void
+linger(struct transport *t, const char *why)
+{
+	if (t->phase == PHASE_LINGER || t->phase == PHASE_OVER)
+		return;
+	remember(t, why);
+	t->phase = PHASE_LINGER;
+	(void)evbuffer_drain(t->in, evbuffer_get_length(t->in));
+	set_timer(t, t->set->linger_ms);
+	(void)event_add(t->reading, NULL);
+}
+
+static void
+on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct transport *t = arg;
+
+	(void)fd;
+	(void)what;
+	t->busy++;
+	if (t->phase == PHASE_TLS)
+		over(t, "TLS: no answer to our greeting in time (server.connect_timeout)");
+	else if (t->phase == PHASE_UPGRADE)
+		over(t, upgrade_waiting(t->upgrade, &t->end));
+	else
+		over(t, "the connection did not end in time");
+	if (--t->busy == 0 && t->freed)
+		release(t);
+}
+
+/* ---- reading */
+
+enum got {
+	GOT_SOME,
+	GOT_NOTHING, /* for now */
+	GOT_END,     /* the end or a failure was dealt with */
+};
+
+static enum got
+peer_left(struct transport *t, const char *why)
+{
+	struct error err;
+
+	/* a server that refuses may end its answer by closing */
+	if (t->phase == PHASE_UPGRADE && upgrade_eof(t->upgrade, t->in, &t->end, &err))
+		over(t, err.text);
+	else
+		over(t, t->phase == PHASE_UPGRADE ? "it closed the connection instead of answering"
+						  : why);
+	return GOT_END;
+}
+
+static enum got
+read_tls(struct transport *t, void *buf, size_t size, size_t *n)
+{
+	struct error err;
+	int result, saved;
+
+	errno = 0;
+	result = SSL_read(t->ssl, buf, (int)size);
+	saved = errno;
+	if (result > 0) {
+		*n = (size_t)result;
+		return GOT_SOME;
+	}
+	switch (tls_judge(t->set->tls, t->ssl, result, saved, t->set->url.host, &err)) {
+	case TLS_READ:
+		return GOT_NOTHING;
+	case TLS_WRITE:
+		t->read_wants_write = 1;
+		(void)event_add(t->writing, NULL);
+		return GOT_NOTHING;
+	case TLS_CLOSED:
+		return peer_left(t, "it closed the connection without a goodbye");
+	case TLS_FAILED:
+	default:
+		return peer_left(t, err.text);
+	}
+}
+
+static enum got
+read_plain(struct transport *t, void *buf, size_t size, size_t *n)
+{
+	ssize_t got;
+
+	do
+		got = read(t->fd, buf, size);
+	while (got == -1 && errno == EINTR);
+	if (got > 0) {
+		*n = (size_t)got;
+		return GOT_SOME;
+	}
+	if (got == 0)
+		return peer_left(t, "it closed the connection without a goodbye");
+	if (errno == EAGAIN || errno == EWOULDBLOCK)
+		return GOT_NOTHING;
+	return peer_left(t, strerror(errno));
+}
+
+static int
+on_ws_message(void *ctx, const uint8_t *data, size_t len)
+{
+	struct transport *t = ctx;
+
+	t->cb->message(t->ctx, data, len);
+	return t->phase == PHASE_OVER ? -1 : 0;
+}
+
+static void
+on_ws_pong(void *ctx)
+{
+	(void)ctx; /* bytes were heard: that is what counts */
+}
+
+static void
+take_ws(struct transport *t)
+{
+	struct error err;
+
+	switch (ws_input(t->ws, t->in, &err)) {
+	case WS_OPEN:
+	case WS_CLOSING:
+		if (ws_stalled(t->ws)) /* it does not read what we answer: we read no more */
+			(void)event_del(t->reading);
+		break;
+	case WS_CLOSED:
+	case WS_BROKEN:
+		if (t->phase != PHASE_OVER)
+			linger(t, err.text);
+		break;
+	}
+}
+
+static void
+take_upgrade(struct transport *t)
+{
+	struct error err;
+
+	switch (upgrade_answer(t->upgrade, t->in, &t->end, &err)) {
+	case UPGRADE_WAIT:
+		return;
+	case UPGRADE_REFUSED:
+		over(t, err.text);
+		return;
+	case UPGRADE_DONE:
+		break;
+	}
+	t->phase = PHASE_OPEN;
+	(void)event_del(t->timer);
+	t->cb->opened(t->ctx);
+	if (t->phase == PHASE_OPEN && evbuffer_get_length(t->in) > 0)
+		take_ws(t);
+}
+
+/* What came, to whom it belongs. */
+static void
+take(struct transport *t)
+{
+	if (t->phase == PHASE_UPGRADE)
+		take_upgrade(t);
+	else if (t->phase == PHASE_OPEN)
+		take_ws(t);
+}
+
+static void
+throw_away(struct transport *t, size_t n)
+{
+	t->thrown_away += n;
+	if (t->thrown_away > LINGER_BYTES)
+		over(t, "it went on talking");
+}
+
+static void
+read_some(struct transport *t)
+{
+	char buf[READ_SIZE];
+	enum got got;
+	size_t n = 0;
+	int i;
+
+	for (i = 0; i < READS_PER_TURN && t->phase != PHASE_OVER; i++) {
+		got = t->ssl != NULL ? read_tls(t, buf, sizeof(buf), &n)
+				     : read_plain(t, buf, sizeof(buf), &n);
+		if (got != GOT_SOME)
+			return;
+		if (t->phase == PHASE_LINGER) {
+			throw_away(t, n);
+			continue;
+		}
+		if (evbuffer_add(t->in, buf, n) == -1) {
+			over(t, "no memory for what it sends");
+			return;
+		}
+		if (t->phase == PHASE_OPEN)
+			t->cb->heard(t->ctx);
+		take(t);
+		if (t->phase == PHASE_OPEN && ws_stalled(t->ws))
+			return;
+	}
+	/* TLS may hold bytes that the descriptor does not show any more */
+	if (t->phase != PHASE_OVER && t->ssl != NULL && SSL_pending(t->ssl) > 0)
+		event_active(t->reading, EV_READ, 0);
+}
+
+/* ---- writing */
+
+/* Bytes written, 0 when it has to wait, -1 when the connection is over. */
+static ssize_t
+write_bytes(struct transport *t, const void *data, size_t len)
+{
+	struct error err;
+	ssize_t n;
+	int result, saved;
+
+	if (t->ssl == NULL) {
+		do
+			n = write(t->fd, data, len);
+		while (n == -1 && errno == EINTR);
+		if (n >= 0 || errno == EAGAIN || errno == EWOULDBLOCK)
+			return n > 0 ? n : 0;
+		over(t, strerror(errno));
+		return -1;
+	}
+	errno = 0;
+	result = SSL_write(t->ssl, data, (int)(len > READ_SIZE ? READ_SIZE : len));
+	saved = errno;
+	if (result > 0)
+		return result;
+	switch (tls_judge(t->set->tls, t->ssl, result, saved, t->set->url.host, &err)) {
+	case TLS_WRITE:
+		return 0;
+	case TLS_READ:
+		t->write_wants_read = 1;
+		return 0;
+	case TLS_CLOSED:
+		over(t, "it closed the connection");
+		return -1;
+	case TLS_FAILED:
+	default:
+		over(t, err.text);
+		return -1;
+	}
+}
+
+static void
+write_some(struct transport *t)
+{
+	struct evbuffer_iovec v;
+	ssize_t n;
+
+	while (
+	    t->phase != PHASE_OVER && evbuffer_peek(t->out, -1, NULL, &v, 1) > 0 && v.iov_len > 0) {
+		n = write_bytes(t, v.iov_base, v.iov_len);
+		if (n == -1)
+			return;
+		if (n == 0) {
+			if (!t->write_wants_read)
+				(void)event_add(t->writing, NULL);
+			return;
+		}
+		(void)evbuffer_drain(t->out, (size_t)n);
+	}
+}
+
+/* All is written after the last word: say so, once, and wait for the peer's end. */
+static void
+shut(struct transport *t)
+{
+	if (t->shut || evbuffer_get_length(t->out) > 0)
+		return;
+	t->shut = 1;
+	if (t->ssl != NULL)
+		tls_goodbye(t->ssl);
+	(void)shutdown(t->fd, SHUT_WR);
+}
+
+static void
+after_writing(struct transport *t)
+{
+	int stalled;
+
+	if (t->phase == PHASE_LINGER)
+		shut(t);
+	if (t->phase != PHASE_OPEN)
+		return;
+	stalled = ws_stalled(t->ws);
+	ws_output(t->ws);
+	if (stalled && !ws_stalled(t->ws)) {
+		(void)event_add(t->reading, NULL);
+		take_ws(t);
+	}
+	if (evbuffer_get_length(t->out) > FEW_PENDING) {
+		t->many_pending = 1;
+	} else if (t->many_pending && t->phase == PHASE_OPEN) {
+		t->many_pending = 0;
+		t->cb->drained(t->ctx);
+	}
+}
+
+static void
+handshake(struct transport *t)
+{
+	struct error err;
+	int result, saved;
+
+	errno = 0;
+	result = SSL_do_handshake(t->ssl);
+	saved = errno;
+	if (result == 1) {
+		t->phase = PHASE_UPGRADE;
+		set_timer(t, t->set->step_ms);
+		return;
+	}
+	switch (tls_judge(t->set->tls, t->ssl, result, saved, t->set->url.host, &err)) {
+	case TLS_READ:
+		break;
+	case TLS_WRITE:
+		(void)event_add(t->writing, NULL);
+		break;
+	case TLS_CLOSED:
+		over(t, "TLS: it closed the connection during the greeting");
+		break;
+	case TLS_FAILED:
+		over(t, err.text);
+		break;
+	}
+}
+
+static void
+go_on(struct transport *t)
+{
+	if (t->phase == PHASE_TLS)
+		handshake(t);
+	if (t->phase == PHASE_TLS || t->phase == PHASE_OVER)
+		return;
+	write_some(t);
+	after_writing(t);
+	if (t->phase == PHASE_OPEN && evbuffer_get_length(t->out) > 0)
+		write_some(t); /* what after_writing made */
+}
+
+static void
+on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct transport *t = arg;
+
+	(void)fd;
+	(void)what;
+	t->busy++;
+	t->write_wants_read = 0;
+	if (t->phase != PHASE_TLS)
+		read_some(t);
+	go_on(t);
+	if (--t->busy == 0 && t->freed)
+		release(t);
+}
+
+static void
+on_writable(evutil_socket_t fd, short what, void *arg)
+{
+	struct transport *t = arg;
+
+	(void)fd;
+	(void)what;
+	t->busy++;
+	go_on(t);
+	if (t->read_wants_write) {
+		t->read_wants_write = 0;
+		read_some(t);
+		go_on(t);
+	}
+	if (--t->busy == 0 && t->freed)
+		release(t);
+}
+
+/* ---- what the owner wants */
+
+int
+transport_send(struct transport *t, const void *body, size_t len)
+{
+	static const uint8_t header[1] = {WIRE_HEADER};
+
+	if (t->phase != PHASE_OPEN || ws_send(t->ws, header, sizeof(header), body, len) == -1)
+		return -1;
+	if (evbuffer_get_length(t->out) > FEW_PENDING)
+		t->many_pending = 1;
+	(void)event_add(t->writing, NULL);
+	return 0;
+}
+
+void
+transport_ping(struct transport *t)
+{
+	if (t->phase == PHASE_OPEN && ws_ping(t->ws) == 0)
+		(void)event_add(t->writing, NULL);
+}
+
+void
+transport_close(struct transport *t, uint16_t code, const char *reason)
+{
+	if (t->phase != PHASE_OPEN)
+		return;
+	ws_close(t->ws, code, reason);
+	(void)event_add(t->writing, NULL);
+	(void)event_add(t->reading, NULL);
+}
+
+size_t
+transport_pending(const struct transport *t)
+{
+	return evbuffer_get_length(t->out);
+}
