@@ -20,7 +20,7 @@ FUZZ_SOURCES := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_REPLAYS := $(FUZZ_SOURCES:tests/fuzz/fuzz_%.c=$(O)/tests/fuzz/replay_%)
 $(O)/tests/fuzz/replay_%: $(O)/tests/fuzz/fuzz_%.o $(O)/tests/fuzz/replay.o $(ARCHIVES)
 	$(CC) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $< $(O)/tests/fuzz/replay.o -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS_ALL)
--include $(FUZZ_SOURCES:%.c=$(O)/%.d)
+-include $(FUZZ_SOURCES:%.c=$(O)/%.d) $(O)/tests/tools/wspeer.d
 
 .PHONY: check-corpus
 check-corpus: $(FUZZ_REPLAYS)
@@ -51,7 +51,11 @@ check:
 
 # ---- system tests: programs that print TAP, run by prove against the build
 # fakeagent stands in for a Collector; the scripted server needs OpAMP's messages for Python
-TEST_TOOLS := $(O)/tools/fakeagent $(O)/tools/fakeagent2 $(O)/gen/python/opamp/v1/opamp_pb2.py
+# wspeer is netd/ws.c on a connection, for other implementations to talk to
+TEST_TOOLS := $(O)/tools/fakeagent $(O)/tools/fakeagent2 $(O)/tools/wspeer $(O)/gen/python/opamp/v1/opamp_pb2.py
+$(O)/tools/wspeer: $(O)/tests/tools/wspeer.o $(ARCHIVES_netd)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $< $(ARCHIVES_netd) $(LIBS_opampd-link)
 $(O)/tools/fakeagent $(O)/tools/fakeagent2: $(O)/tools/%: tests/tools/fakeagent.c
 	@mkdir -p $(@D)
 	$(CC) -D_GNU_SOURCE $(if $(filter %2,$*),-DFAKE_VERSION='"2.0.0"') -std=gnu11 -g -O2 $(WARN) -o $@ $<
