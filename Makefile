@@ -3,6 +3,8 @@
 #   make                 build everything into build/ (or O=DIR)
 #   make check           install what is needed, build, run the tests
 #   make fuzz            every fuzz target, FUZZ_SECONDS each (clang)
+#   make doc             man pages and documents, into build/doc
+#   make install         into DESTDIR, PREFIX (/usr/local), SYSCONFDIR (/etc); make uninstall
 #
 # CC=gcc or CC=clang; SAN=address,undefined for a sanitized build; WERROR=1 as CI has it.
 
@@ -125,6 +127,13 @@ $(O)/%.o: %.c | $(GEN_H)
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS_OURS) $(CFLAGS_OURS) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
+# what has the paths compiled in is compiled anew when they change: make, then make install PREFIX=/usr
+.PHONY: force
+$(O)/gen/paths: force
+	@mkdir -p $(@D)
+	@echo '$(LIBEXECDIR) $(SYSCONFDIR)' | cmp -s - $@ || echo '$(LIBEXECDIR) $(SYSCONFDIR)' >$@
+$(O)/privsep/opampd.o $(O)/privsep/parent_files.o: $(O)/gen/paths
+
 # generated protobuf code: our warnings do not judge it
 $(O)/gen/%.pb-c.o: $(O)/gen/%.pb-c.c
 	$(CC) $(CPPFLAGS_OURS) $(CFLAGS_OURS) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
@@ -139,6 +148,50 @@ DEPS := $(SOURCES:%.c=$(O)/%.d)
 -include $(DEPS)
 
 include tests/tests.mk
+
+# ---- documents: what the code knows is printed from its own tables (doc/gen/tables.c)
+MAN_PAGES := opampd.8 opampctl.8 opampd.yaml.5 opampd-sandbox.7
+MANS := $(addprefix $(O)/doc/,$(MAN_PAGES))
+.PHONY: doc doc-lint
+doc: $(MANS) $(O)/doc/messages.md $(O)/doc/opampctl.bash
+$(O)/doc/tables: $(O)/doc/gen/tables.o $(O)/libprivsep.a
+	$(CC) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $^ $(LIBS_EVENT) $(LIBS_SANDBOX)
+$(O)/doc/%: doc/%.in $(O)/doc/tables
+	$(O)/doc/tables fill $< >$@
+$(O)/doc/%.8: doc/%.8
+	@mkdir -p $(@D)
+	cp $< $@
+$(O)/doc/messages.md: $(O)/doc/tables
+	$(O)/doc/tables messages >$@
+$(O)/doc/opampctl.bash: $(O)/opampctl
+	@mkdir -p $(@D)
+	$(O)/opampctl completion >$@
+doc-lint: $(MANS)
+	mandoc -T lint -W warning $(MANS)
+-include $(O)/doc/gen/tables.d
+
+# ---- installing: no user is made, nothing is started; packages in dist/ do that
+COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
+INSTALL ?= install
+HELPERS := $(filter opampd-%,$(PROGRAMS))
+PAPERS  := README.md LICENSE doc/threat-model.md $(O)/doc/messages.md
+.PHONY: install uninstall
+install: all doc
+	$(INSTALL) -d -m 755 $(addprefix $(DESTDIR),$(SBINDIR) $(BINDIR) $(LIBEXECDIR) $(COMPLETIONDIR) \
+		$(MANDIR)/man5 $(MANDIR)/man7 $(MANDIR)/man8 $(DOCDIR)/examples $(SYSCONFDIR)/opampd)
+	$(INSTALL) -m 755 $(O)/opampd $(DESTDIR)$(SBINDIR)
+	$(INSTALL) -m 755 $(O)/opampctl $(DESTDIR)$(BINDIR)
+	$(INSTALL) -m 755 $(addprefix $(O)/,$(HELPERS)) $(DESTDIR)$(LIBEXECDIR)
+	$(foreach m,$(MAN_PAGES),$(INSTALL) -m 644 $(O)/doc/$(m) $(DESTDIR)$(MANDIR)/man$(lastword $(subst ., ,$(m))) &&) true
+	$(INSTALL) -m 644 $(O)/doc/opampctl.bash $(DESTDIR)$(COMPLETIONDIR)/opampctl
+	$(INSTALL) -m 644 $(PAPERS) $(DESTDIR)$(DOCDIR)
+	$(INSTALL) -m 644 dist/opampd.yaml.example $(DESTDIR)$(DOCDIR)/examples
+uninstall:
+	rm -f $(DESTDIR)$(SBINDIR)/opampd $(DESTDIR)$(BINDIR)/opampctl $(DESTDIR)$(COMPLETIONDIR)/opampctl
+	rm -f $(foreach m,$(MAN_PAGES),$(DESTDIR)$(MANDIR)/man$(lastword $(subst ., ,$(m)))/$(m))
+	rm -f $(addprefix $(DESTDIR)$(LIBEXECDIR)/,$(filter opampd-%,$(ALL_PROGRAMS)))
+	rm -f $(addprefix $(DESTDIR)$(DOCDIR)/,$(notdir $(PAPERS)) examples/opampd.yaml.example)
+	-rmdir --ignore-fail-on-non-empty $(addprefix $(DESTDIR),$(LIBEXECDIR) $(DOCDIR)/examples $(DOCDIR) $(SYSCONFDIR)/opampd) 2>/dev/null
 
 .PHONY: help
 help:
