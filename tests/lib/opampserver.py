@@ -43,10 +43,10 @@ class Conn:
 class Server:
     """Listens on a free loopback port.  Every method may be called from any thread."""
 
-    def __init__(self, tls=None, capabilities=ACCEPTS_STATUS | OFFERS_CONFIG | ACCEPTS_EFFECTIVE):
+    def __init__(self, tls=None, capabilities=ACCEPTS_STATUS | OFFERS_CONFIG | ACCEPTS_EFFECTIVE, port=0):
         self.capabilities = capabilities
         self.tls = tls
-        self.port = 0
+        self.port = port
         self.messages = []
         self.connections = []
         self.requests = []  # time of every HTTP request
@@ -207,6 +207,19 @@ class Server:
 
     def command_restart(self):
         self.send(opamp.ServerToAgent(command=opamp.ServerToAgentCommand(type=0)))
+
+    @staticmethod
+    def opamp_command_with_offer(body):
+        """A restart command, and beside it what a message with a command must not have."""
+        m = opamp.ServerToAgent(command=opamp.ServerToAgentCommand(type=0))
+        m.remote_config.config.config_map["x"].body = body.encode()
+        m.remote_config.config_hash = b"smuggled"
+        m.agent_identification.new_instance_uid = b"0123456789abcdef"
+        return m
+
+    @staticmethod
+    def opamp_unknown_command():
+        return opamp.ServerToAgent(command=opamp.ServerToAgentCommand(type=99))
 
     def full_state(self):
         self.send(opamp.ServerToAgent(flags=1))

@@ -587,6 +587,15 @@ be_a_child(void)
 }
 
 static void
+on_signal(int which)
+{
+	if (which == SIGHUP)
+		got_hup = 1;
+	else
+		got_term = 1;
+}
+
+static void
 begin(void)
 {
 	char text[1024];
@@ -606,6 +615,8 @@ begin(void)
 		exit((int)n);
 	}
 	n = number("fake_kill", 0);
+	if (n == SIGSEGV) /* as process 1 of a namespace only a real fault ends it */
+		*(volatile int *)0 = 1;
 	if (n > 0)
 		(void)raise((int)n);
 	for (i = number("fake_flood", 0); i > 0; i--)
@@ -615,8 +626,7 @@ begin(void)
 		    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
 		    "xxxxxxxxxx"
 		    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
-	if (number("fake_ignore_term", 0))
-		(void)signal(SIGTERM, SIG_IGN);
+	(void)signal(SIGTERM, number("fake_ignore_term", 0) ? SIG_IGN : on_signal);
 	for (i = number("fake_children", 0); i > 0; i--)
 		if (fork() == 0)
 			be_a_child();
@@ -714,15 +724,6 @@ patience(void)
 	if (next == NEVER)
 		return -1;
 	return next <= now ? 0 : next - now > 60000 ? 60000 : (int)(next - now);
-}
-
-static void
-on_signal(int number)
-{
-	if (number == SIGHUP)
-		got_hup = 1;
-	else
-		got_term = 1;
 }
 
 static void

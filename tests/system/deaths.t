@@ -1,0 +1,258 @@
+#!/usr/bin/python3
+"""Deaths: of each process but the parent, of several at once, of the parent, of everything; and orderly ends."""
+import os
+import signal
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import proc
+import tap
+from bed import DAEMONS, Bed, for_all, users_made
+from opampserver import APPLIED
+from tap import same, until
+
+CONFIG = "fake:\n  fake_name: {}\n  fake_chatter: 50\n"  # always at work: output and reports
+
+
+def up(bed, name="steady", extra=""):
+    server = bed.server()
+    daemon = bed.daemon(server)
+    server.wait_healthy()
+    config_hash = server.offer({"": CONFIG.format(name) + extra})
+    server.wait_status(APPLIED, config_hash)
+    server.wait_effective("fake_chatter")
+    return server, daemon, config_hash
+
+
+def truth(server, daemon, config_hash, pid, since):
+    """The agent is the same, every process is back, and the server hears how things are."""
+    daemon.all_children(20)
+    same(daemon.agent(), pid, "the agent's pid")
+    want = {"agent_description", "health", "effective_config", "remote_config_status"}
+    # what is new comes by itself (the agent never rests); then the whole
+    server.wait(lambda m: m.HasField("effective_config"), 30, "news of the agent", since)
+    until(lambda: server.connections[-1].closed is None and server.connections[-1].count, 20, "a connection")
+    mark = server.mark()
+    server.full_state()
+    full = server.wait(lambda m: want <= {f.name for f, _ in m.ListFields()}, 15, "the full state", mark).msg
+    same(full.remote_config_status.status, APPLIED, "remote configuration status")
+    same(full.remote_config_status.last_remote_config_hash, config_hash, "its hash")
+    assert any(b"fake_chatter" in f.body for f in full.effective_config.config_map.config_map.values())
+    if not full.health.healthy:
+        server.wait_healthy(since=mark)
+    assert any(a.value.string_value == "fakeagent" for a in full.agent_description.identifying_attributes)
+    later = server.mark()
+    ours = [s for s in server.statuses(since) if s[1] == config_hash and s[0] != APPLIED]
+    same(ours, [], "statuses that were not APPLIED")
+    server.wait(lambda m: m.HasField("effective_config"), 10, "more news of the agent", later)
+
+
+def one(name):
+    def test(user):
+        with Bed(user) as bed:
+            server, daemon, config_hash = up(bed)
+            pid = daemon.agent()
+            for _ in range(2):
+                since = server.mark()
+                victim = daemon.kill(name)
+                daemon.child(name, 20, other_than=victim)
+                truth(server, daemon, config_hash, pid, since)
+            if name != "netd":
+                same(len(server.connections), 1, "connections: the server need not notice")
+            # and the work goes on
+            better = server.offer({"": CONFIG.format("after")})
+            server.wait_status(APPLIED, better, 20)
+            assert daemon.agent() != pid
+    return test
+
+
+def several(names):
+    def test(user):
+        with Bed(user) as bed:
+            server, daemon, config_hash = up(bed)
+            pid = daemon.agent()
+            since = server.mark()
+            pids = daemon.all_children()
+            for name in names:
+                proc.kill(pids[name])
+            for name in names:
+                daemon.child(name, 20, other_than=pids[name])
+            truth(server, daemon, config_hash, pid, since)
+    return test
+
+
+def during_apply(name):
+    def test(user):
+        with Bed(user) as bed:
+            server, daemon, _ = up(bed)
+            pid = daemon.agent()
+            victim = daemon.child(name)
+            slow = server.offer({"": CONFIG.format("slow") + "  fake_ready_after: 700\n"})
+            daemon.agent(other_than=pid)
+            proc.kill(victim)
+            daemon.child(name, 20, other_than=victim)
+            server.wait_status(APPLIED, slow, 25)
+            server.wait_effective("fake_name: slow")
+            server.wait_healthy()
+    return test
+
+
+def link_is_not_blamed(user):
+    with Bed(user) as bed:
+        server, daemon, _ = up(bed)
+        pid = daemon.agent()
+        slow = server.offer({"": CONFIG.format("slow") + "  fake_ready_after: 300\n"})
+        daemon.agent(other_than=pid)
+        for _ in range(3):
+            daemon.kill("link")
+            time.sleep(0.1)
+        server.wait_status(APPLIED, slow, 30)
+
+
+def parent(user):
+    with Bed(user) as bed:
+        _, daemon, _ = up(bed, extra="  fake_children: 3\n")
+        until(lambda: len(bed.running()) >= 9, 5, "the agent's children")
+        proc.kill(daemon.pid)
+        daemon.wait_end()
+        until(lambda: not bed.running(), 5, "nothing to run any more")
+
+
+def parent_and_procd(user):
+    with Bed(user) as bed:
+        server, daemon, config_hash = up(bed, extra="  fake_children: 3\n")
+        procd = daemon.child("procd")
+        proc.kill(daemon.pid)
+        proc.kill(procd)
+        daemon.wait_end()
+        since = server.mark()
+        daemon = bed.daemon(server)
+        pid = daemon.agent()
+        until(lambda: len([p for p in bed.running() if proc.executable(p) == bed.agent]) == 4, 10,
+              "one agent and three children of it, nothing twice")
+        truth(server, daemon, config_hash, pid, since)
+
+
+def everything_at_once(user):
+    with Bed(user) as bed:
+        server, daemon, config_hash = up(bed, extra="  fake_children: 2\n")
+        for pid in bed.running():
+            proc.kill(pid)
+        daemon.wait_end()
+        until(lambda: not bed.running(), 5, "nothing to run any more")
+        since = server.mark()
+        daemon = bed.daemon(server)
+        truth(server, daemon, config_hash, daemon.agent(), since)
+
+
+def orderly(number):
+    def test(user):
+        with Bed(user) as bed:
+            server, daemon, _ = up(bed, extra="  fake_children: 2\n")
+            begun = time.monotonic()
+            daemon.signal(number)
+            same(daemon.wait_end(), 0, "exit status")
+            took = time.monotonic() - begun
+            assert took < 4, f"the end took {took} s"
+            same(bed.running(), [], "what runs after the end")
+            assert server.messages[-1].msg.HasField("agent_disconnect"), "no goodbye"
+            assert "fakeagent ends" in bed.agent_log(), "the agent was not asked to end, or its last words are lost"
+            # health before the goodbye: the agent is not said to run
+            last = [r.msg.health for r in server.messages if r.msg.HasField("health")][-1]
+            same(last.start_time_unix_nano, 0, "start time in the last health")
+    return test
+
+
+def stubborn_end(user):
+    with Bed(user) as bed:
+        _, daemon, _ = up(bed, extra="  fake_ignore_term: 1\n  fake_children: 2\n")
+        begun = time.monotonic()
+        same(daemon.stop(), 0, "exit status")
+        took = time.monotonic() - begun
+        assert 2.5 < took < 8, f"the end took {took} s; the grace is 3 s"
+        same(bed.running(), [], "what runs after the end")
+
+
+def no_second_one(user):
+    with Bed(user) as bed:
+        server, daemon, _ = up(bed)
+        pid = daemon.agent()
+        second = bed.daemon(server)
+        status = second.wait_end()
+        assert status != 0
+        assert "in use by another opampd" in "\n".join(second.log()), second.log()
+        same(daemon.agent(), pid, "the agent's pid")
+
+
+def children_that_die_often(user):
+    with Bed(user) as bed:
+        _, daemon, _ = up(bed)
+        pid = daemon.agent()
+        victim = None
+        begun = time.monotonic()
+        for _ in range(4):
+            victim = daemon.child("netd", 20, other_than=victim)
+            proc.kill(victim)
+        daemon.child("netd", 20, other_than=victim)
+        took = time.monotonic() - begun
+        assert took > 1.4, f"four deaths and starts in {took} s: the wait does not grow (100, 200, 400, 800 ms)"
+        same(daemon.agent(), pid, "the agent's pid")
+
+
+def reload(user):
+    with Bed(user) as bed:
+        server, daemon, _ = up(bed)
+        pid = daemon.agent()
+        before = daemon.all_children()
+        # nothing has changed: nothing is touched
+        mark = daemon.mark()
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_log("(?i)reload|settings", 10, mark)
+        time.sleep(0.5)
+        same(daemon.all_children(), before, "the children after a reload of the same settings")
+        # a mistake: the old settings stay
+        good = open(bed.path("opampd.yaml"), encoding="utf-8").read()
+        mark = daemon.mark()
+        bed.write("opampd.yaml", good.replace('"agent"', '"agnet"'))
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_log("agnet", 10, mark)
+        same(daemon.agent(), pid, "the agent's pid after a bad reload")
+        # the server's part changes: the agent does not notice
+        import json
+        settings = json.loads(good)
+        settings["server"]["headers"] = {"X-New": "yes"}
+        bed.write("opampd.yaml", json.dumps(settings))
+        count = len(server.connections)
+        daemon.signal(signal.SIGHUP)
+        server.wait_connections(count + 1)
+        same(server.connections[-1].headers.get("X-New"), "yes", "the new header")
+        same(daemon.agent(), pid, "the agent's pid after a change of server.headers")
+        # the agent's part changes: it is restarted
+        settings["agent"]["env"] = {"NEW": "yes"}
+        bed.write("opampd.yaml", json.dumps(settings))
+        daemon.signal(signal.SIGHUP)
+        now = daemon.agent(other_than=pid)
+        until(lambda: b"NEW=yes" in proc.read(now, "environ"), 5, "the new environment")
+        server.wait_healthy(since=server.mark() - 1)
+
+
+TESTS = [(f"I7 kill -9 of {name}, twice, under load: the agent stays, the server sees the truth", one(name)) for name in DAEMONS]
+TESTS += [(f"I7 kill -9 of {' and '.join(names)} at once", several(names)) for names in
+          (("netd", "link"), ("confd", "procd"), ("confd", "link", "netd"), ("link", "procd"), DAEMONS)]
+TESTS += [(f"I7 kill -9 of {name} during a trial: the trial goes on", during_apply(name)) for name in DAEMONS]
+TESTS += [
+    ("I7 link dies thrice in a trial: never blamed on the configuration", link_is_not_blamed),
+    ("I9 kill -9 of the parent: nothing is left, the agent's children included", parent),
+    ("I9 kill -9 of the parent and procd, then a new start: nothing runs twice", parent_and_procd),
+    ("I8 I9 kill -9 of everything, then a new start", everything_at_once),
+    ("CC-03 SIGTERM: goodbye to the server, the agent ends in its grace", orderly(signal.SIGTERM)),
+    ("CC-03 SIGINT does the same", orderly(signal.SIGINT)),
+    ("I9 SIGTERM with an agent that ignores it", stubborn_end),
+    ("I9 a second opampd on the same storage does not start", no_second_one),
+    ("I7 a child that dies again and again is started with growing waits", children_that_die_often),
+    ("reload: nothing, a mistake, the server's part, the agent's part", reload),
+]
+
+users_made()
+tap.run(for_all(TESTS))
