@@ -11,7 +11,7 @@ $(O)/tests/unit/%: $(O)/tests/unit/%.o $(ARCHIVES)
 .PHONY: check-unit unit-tests check
 unit-tests: $(UNIT_TESTS) $(FUZZ_REPLAYS)
 check-unit: $(UNIT_TESTS)
-	@tests/lib/run-unit.sh $(UNIT_TESTS)
+	@NAMES=$(abspath $(O))/names tests/lib/run-unit.sh $(UNIT_TESTS)
 
 # ---- fuzz targets: tests/fuzz/fuzz_NAME.c has LLVMFuzzerTestOneInput.
 # Replayed over its corpus with the ordinary compiler by a small driver; `make fuzz` runs libFuzzer.
@@ -48,6 +48,7 @@ check:
 	@$(MAKE) --no-print-directory check-unit
 	@$(MAKE) --no-print-directory check-corpus
 	@$(MAKE) --no-print-directory check-system
+	@$(MAKE) --no-print-directory conformance
 
 # ---- system tests: programs that print TAP, run by prove against the build
 # fakeagent stands in for a Collector; the scripted server needs OpAMP's messages for Python
@@ -69,7 +70,11 @@ SYSTEM_TESTS := $(sort $(wildcard tests/system/*.t))
 .PHONY: test-tools check-system
 test-tools: $(TEST_TOOLS)
 check-system: all test-tools
-	@O=$(abspath $(O)) tests/lib/run-tap.sh $(SYSTEM_TESTS)
+	@O=$(abspath $(O)) NAMES=$(abspath $(O))/names tests/lib/run-tap.sh $(SYSTEM_TESTS)
+# tests/conformance.md: which test proves which requirement; it is an error if one of the spine has none
+.PHONY: conformance
+conformance:
+	@tests/lib/conformance.py $(O)/names tests/conformance.rows tests/conformance.md --check
 
 # ---- interoperability: a real Collector and a server on the reference library, both built by Go
 # (OTELCOL_BINARY=PROGRAM takes a Collector that is there)
@@ -84,3 +89,6 @@ $(O)/interop/server: $(wildcard tests/interop/server/*.go tests/interop/server/g
 interop-tools: $(INTEROP_TOOLS)
 check-interop: all test-tools interop-tools
 	@O=$(abspath $(O)) SUITE=interop tests/lib/run-tap.sh $(INTEROP_TESTS)
+# the walkthrough, shown: DEMO=check runs it without waiting for anybody
+demo: all test-tools interop-tools
+	@O=$(abspath $(O)) DEMO=$(DEMO) $(PYTHON) tests/interop/demo.py

@@ -29,6 +29,11 @@ def health_check(port, name="health_check"):
     return f"extensions:\n  {name}:\n    endpoint: 127.0.0.1:{port}\nservice:\n  extensions: [{name}]\n"
 
 
+def checked(port):
+    """To be added to to_sink(): the health_check extension as well."""
+    return f"  extensions: [health_check]\nextensions:\n  health_check:\n    endpoint: 127.0.0.1:{port}\n"
+
+
 def answers(port):
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
@@ -371,8 +376,7 @@ def failed_then_restart(user, mode):
         good = c.server.offer({"": to_sink(c.sink)})
         c.server.wait_status("APPLIED", good)
         # validates and cannot start: the port is taken
-        bad = c.server.offer({"": to_sink(c.sink) + health_check(c.sink.port).replace("service:\n", "").replace(
-            "  extensions: [health_check]\n", "  extensions: [health_check]\n")})
+        bad = c.server.offer({"": to_sink(c.sink) + checked(c.sink.port)})
         c.server.wait_status("FAILED", bad, 40)
         c.flows(20)
         same(daemon.stop(), 0, "exit status")
@@ -389,8 +393,7 @@ def restored_one_fails(user, mode):
         daemon = c.daemon({"agent": {"health": None}}, mode)
         c.server.wait_healthy()
         port = free_port()
-        with_port = to_sink(c.sink) + f"  extensions: [health_check]\nextensions:\n  health_check:\n    endpoint: 127.0.0.1:{port}\n"
-        good = c.server.offer({"": with_port})
+        good = c.server.offer({"": to_sink(c.sink) + checked(port)})
         c.server.wait_status("APPLIED", good)
         import socket
         taken = socket.socket()

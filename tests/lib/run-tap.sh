@@ -10,6 +10,20 @@ passed=$(grep -c '^ok [0-9]' "$log")
 skipped=$(grep -c '^ok [0-9].*# *[sS][kK][iI][pP]' "$log")
 failed=$(grep -c '^not ok' "$log")
 if [ $status -ne 0 ] && [ "$failed" -eq 0 ]; then failed=1; fi
+if [ -n "${NAMES:-}" ]; then
+	mkdir -p "$NAMES"
+	# prove names the program before its lines: "tests/system/apply.t .. "
+	awk -v OFS='\t' '
+		match($0, /[a-z0-9_-]+\.t \.+/) { program = substr($0, RSTART, index(substr($0, RSTART), ".t") + 1) }
+		/^(not )?ok [0-9]+/ {
+			result = /^not/ ? "FAILED" : toupper($0) ~ /# *SKIP/ ? "skipped" : "ok"
+			name = $0
+			sub(/^(not )?ok [0-9]+ *(- )?/, "", name)
+			sub(/ *# *[sS][kK][iI][pP].*$/, "", name)
+			gsub(/\t/, " ", name)
+			print result, program, name
+		}' "$log" >"$NAMES/${SUITE:-system}"
+fi
 if [ $status -eq 0 ]; then grep -E '^(\[|Result|Files)' "$log"; else cat "$log"; fi
 echo "${SUITE:-system}: $((passed - skipped)) passed, $failed failed, $skipped skipped"
 [ -z "${RESULTS:-}" ] || echo "$((passed - skipped)) $failed $skipped ${SUITE:-system}" >>"$RESULTS"
