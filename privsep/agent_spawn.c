@@ -121,9 +121,12 @@ fresh_signals(void)
 	(void)sigprocmask(SIG_SETMASK, &empty, NULL);
 }
 
-/* 0 /dev/null, 1 and 2 its output, 4 the secret, 5 the report, executable kept for the exec. */
+/*
+ * 0 /dev/null, 1 and 2 its output, 4 the secret, 5 the report; executable and work_dir are kept,
+ * close-on-exec, above 30.
+ */
 static int
-descriptors(int out, int err_fd, int secret, int report, int *executable)
+descriptors(int out, int err_fd, int secret, int report, int *executable, int *work_dir)
 {
 	int null = open("/dev/null", O_RDONLY), high[5], i, from[5];
 
@@ -138,7 +141,8 @@ descriptors(int out, int err_fd, int secret, int report, int *executable)
 			return -1;
 	}
 	*executable = fcntl(*executable, F_DUPFD_CLOEXEC, 30);
-	if (*executable == -1)
+	*work_dir = fcntl(*work_dir, F_DUPFD_CLOEXEC, *executable + 1);
+	if (*executable == -1 || *work_dir == -1)
 		return -1;
 	if (dup2(high[0], 0) == -1 || dup2(high[1], 1) == -1 || dup2(high[2], 2) == -1)
 		return -1;
@@ -149,9 +153,12 @@ descriptors(int out, int err_fd, int secret, int report, int *executable)
 	(void)close(3);
 	if (high[3] < 0)
 		(void)close(DRIVER_SECRET_FD);
-	if (*executable > 6 && close_range(6, (unsigned)*executable - 1, 0) == -1)
+	if (close_range(6, (unsigned)*executable - 1, 0) == -1)
 		return -1;
-	return close_range((unsigned)*executable + 1, ~0u, 0);
+	if (*work_dir > *executable + 1 &&
+	    close_range((unsigned)*executable + 1, (unsigned)*work_dir - 1, 0) == -1)
+		return -1;
+	return close_range((unsigned)*work_dir + 1, ~0u, 0);
 }
 
 /* A script is read by its interpreter through a path, so its descriptor has to stay open then. */
@@ -169,9 +176,10 @@ execute(int executable, char **argv, char **env)
 }
 
 static void
-child(const struct agent_command *c, char **argv, int out, int err_fd, int secret, int report,
+child(const struct agent_command *given, char **argv, int out, int err_fd, int secret, int report,
     pid_t parent, int own_pids)
 {
+	struct agent_command own = *given, *c = &own; /* with descriptors of this process */
 	int executable = c->executable;
 	uint64_t mode = settings_u64(c->settings, SET_SANDBOX);
 	struct error err;
@@ -179,7 +187,7 @@ child(const struct agent_command *c, char **argv, int out, int err_fd, int secre
 	fresh_signals();
 	(void)umask(027);
 	(void)setsid();
-	if (descriptors(out, err_fd, secret, report, &executable) == -1)
+	if (descriptors(out, err_fd, secret, report, &executable, &own.work_dir) == -1)
 		_exit(125);
 	if (limits(c) == -1)
 		fail(STAGE_LIMITS);
