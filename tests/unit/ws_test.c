@@ -1,168 +1,9 @@
 /*
- * ws_test.c: the frame cases of RFC 6455 in both roles, whole and byte by byte, and what a hostile
- * peer would have us keep in memory.
+ * ws_test.c: the frame cases of RFC 6455 in both roles, whole and byte by byte.
  */
-#include "test.h"
-
-#include <malloc.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "netd/ws.h"
-#include "privsep/limits.h"
-
-#define MAX_MESSAGE 70000
-
-struct talk {
-	enum ws_role role;
-	struct ws *w;
-	struct evbuffer *in, *out;
-	struct evbuffer *messages; /* all that came, one after the other */
-	unsigned count, pongs;
-	int answer; /* what the callback gives */
-	int close;  /* the callback closes with this code */
-	int echo;   /* the callback sends the message back */
-	struct error err;
-};
-
-static int
-on_message(void *ctx, const uint8_t *data, size_t len)
-{
-	struct talk *t = ctx;
-
-	t->count++;
-	assert_non_null(data);
-	evbuffer_add(t->messages, data, len);
-	if (t->echo)
-		assert_int_equal(ws_send(t->w, NULL, 0, data, len), 0);
-	if (t->close)
-		ws_close(t->w, (uint16_t)t->close, "as the test wants");
-	return t->answer;
-}
-
-static void
-on_pong(void *ctx)
-{
-	((struct talk *)ctx)->pongs++;
-}
-
-static void
-talk_begin(struct talk *t, enum ws_role role, size_t max)
-{
-	static const struct ws_callbacks cb = {on_message, on_pong};
-
-	memset(t, 0, sizeof(*t));
-	t->role = role;
-	t->in = evbuffer_new();
-	t->out = evbuffer_new();
-	t->messages = evbuffer_new();
-	t->w = ws_new(role, max, &cb, t, t->out);
-	assert_non_null(t->w);
-}
-
-static void
-talk_end(struct talk *t)
-{
-	ws_free(t->w);
-	evbuffer_free(t->in);
-	evbuffer_free(t->out);
-	evbuffer_free(t->messages);
-}
-
-/* A frame as the peer of `role` sends it: first byte, length in `form` bytes (0: shortest). */
-static void
-add_header(struct evbuffer *b, enum ws_role role, uint8_t first, uint64_t len, int form)
-{
-	uint8_t head[10] = {first, role == WS_SERVER ? 0x80 : 0};
-	int i;
-
-	if (form == 0)
-		form = len < 126 ? 1 : len < 65536 ? 2 : 8;
-	head[1] |= (uint8_t)(form == 1 ? len : form == 2 ? 126 : 127);
-	for (i = 0; form > 1 && i < form; i++)
-		head[2 + i] = (uint8_t)(len >> (form - 1 - i) * 8);
-	evbuffer_add(b, head, form == 1 ? 2 : (size_t)form + 2);
-}
-
-static void
-add_frame(struct evbuffer *b, enum ws_role role, uint8_t first, const void *data, size_t len)
-{
-	static const uint8_t mask[4] = {0x37, 0xfa, 0x21, 0x3d};
-	const uint8_t *p = data;
-	uint8_t *masked = malloc(len + 1);
-	size_t i;
-
-	add_header(b, role, first, len, 0);
-	for (i = 0; i < len; i++)
-		masked[i] = role == WS_SERVER ? p[i] ^ mask[i % 4] : p[i];
-	if (role == WS_SERVER)
-		evbuffer_add(b, mask, 4);
-	evbuffer_add(b, masked, len);
-	free(masked);
-}
-
-/* Gives what is in b to the ws, `step` bytes at a time. */
-static enum ws_state
-feed(struct talk *t, struct evbuffer *b, size_t step)
-{
-	enum ws_state s = ws_state(t->w);
-
-	while (evbuffer_get_length(b) > 0) {
-		assert_true(evbuffer_remove_buffer(b, t->in, step) > 0);
-		s = ws_input(t->w, t->in, &t->err);
-	}
-	return s;
-}
-
-struct frame {
-	uint8_t first;
-	uint8_t payload[128];
-	size_t len;
-};
-
-/* Takes the next frame off out; checks that it is as our role must send it.  0: none. */
-static int
-sent_frame(struct talk *t, struct frame *f)
-{
-	uint8_t head[2], mask[4] = {0};
-	size_t i;
-
-	if (evbuffer_remove(t->out, head, 2) != 2)
-		return 0;
-	assert_int_equal(head[1] >> 7, t->role == WS_CLIENT);
-	f->first = head[0];
-	f->len = head[1] & 0x7f;
-	assert_true(f->len < 126);
-	if (t->role == WS_CLIENT)
-		assert_int_equal(evbuffer_remove(t->out, mask, 4), 4);
-	assert_int_equal(evbuffer_remove(t->out, f->payload, f->len), f->len);
-	for (i = 0; i < f->len; i++)
-		f->payload[i] ^= mask[i % 4];
-	return 1;
-}
-
-/* The Close frame is the last thing sent; its code (0: none). */
-static int
-sent_close(struct talk *t)
-{
-	struct frame f;
-
-	while (sent_frame(t, &f)) {
-		if (f.first != 0x88)
-			continue;
-		assert_int_equal(evbuffer_get_length(t->out), 0);
-		assert_int_not_equal(f.len, 1);
-		return f.len == 0 ? 0 : f.payload[0] << 8 | f.payload[1];
-	}
-	return -1;
-}
+#include "ws_talk.h"
 
 /* ---- the table of cases */
-
-enum {
-	NOT_SENT = -1
-};
 
 struct step {
 	uint8_t first; /* 0 with len 0 after the first step: the end */
@@ -534,140 +375,6 @@ test_FR_06_our_reasons_are_cut_at_a_character(void **state)
 }
 
 static void
-test_SZ_01_the_number_of_fragments(void **state)
-{
-	struct evbuffer *b = evbuffer_new();
-	struct talk t;
-	size_t before;
-	enum ws_role role;
-	int i;
-
-	(void)state;
-	for (role = WS_CLIENT; role <= WS_SERVER; role++) {
-		talk_begin(&t, role, LIMIT_OPAMP_MESSAGE);
-		before = mallinfo2().uordblks;
-		add_frame(b, role, 0x02, "a", 1);
-		for (i = 2; i < (int)LIMIT_WS_FRAGMENTS; i++)
-			add_frame(b, role, 0x00, "a", 1);
-		assert_int_equal(feed(&t, b, 5), WS_OPEN);
-		assert_true(mallinfo2().uordblks < before + 64 * KIB);
-		add_frame(b, role, 0x80, "a", 1);
-		assert_int_equal(feed(&t, b, 5), WS_OPEN);
-		assert_int_equal(t.count, 1);
-		assert_int_equal(evbuffer_get_length(t.messages), LIMIT_WS_FRAGMENTS);
-
-		add_frame(b, role, 0x02, "a", 1); /* counted from the start again */
-		for (i = 1; i < (int)LIMIT_WS_FRAGMENTS; i++)
-			add_frame(b, role, 0x00, "", 0);
-		assert_int_equal(feed(&t, b, 1000), WS_OPEN);
-		add_frame(b, role, 0x80, "", 0);
-		assert_int_equal(feed(&t, b, 1000), WS_BROKEN);
-		assert_int_equal(sent_close(&t), 1009);
-		talk_end(&t);
-	}
-	evbuffer_free(b);
-}
-
-static void
-test_SZ_02_announced_bytes_take_no_memory(void **state)
-{
-	struct evbuffer *b = evbuffer_new();
-	static uint8_t some[100000];
-	struct talk t;
-	struct mallinfo2 before, now;
-
-	(void)state;
-	talk_begin(&t, WS_CLIENT, LIMIT_OPAMP_MESSAGE);
-	before = mallinfo2();
-	add_header(b, WS_CLIENT, 0x82, LIMIT_OPAMP_MESSAGE, 0);
-	evbuffer_add(b, some, 10);
-	assert_int_equal(feed(&t, b, 4096), WS_OPEN);
-	now = mallinfo2();
-	assert_true(now.uordblks + now.hblkhd <= before.uordblks + before.hblkhd + 64 * KIB);
-	evbuffer_add(b, some, sizeof(some));
-	assert_int_equal(feed(&t, b, 4096), WS_OPEN);
-	now = mallinfo2();
-	assert_true(now.uordblks + now.hblkhd <= before.uordblks + before.hblkhd + 512 * KIB);
-	evbuffer_free(b);
-	talk_end(&t);
-}
-
-/* Pings whose pongs nobody reads: a bound on what is kept, no input taken, and it goes on later. */
-static void
-test_FR_06_a_flood_of_pings(void **state)
-{
-	static const size_t bound = LIMIT_WS_QUEUED * (125 + 6);
-	static uint8_t payload[125];
-	size_t i, sent = 400000, answered = 0, before;
-	struct frame f;
-	struct talk t;
-	enum ws_role role;
-
-	(void)state;
-	for (role = WS_CLIENT; role <= WS_SERVER; role++) {
-		talk_begin(&t, role, MAX_MESSAGE);
-		before = mallinfo2().uordblks;
-		for (i = 0; i < sent; i++) {
-			if (!ws_stalled(t.w))
-				add_frame(t.in, role, 0x89, payload, sizeof(payload));
-			assert_int_equal(ws_input(t.w, t.in, NULL), WS_OPEN);
-			assert_true(evbuffer_get_length(t.out) <= bound);
-		}
-		assert_true(ws_stalled(t.w));
-		assert_int_equal(ws_ping(t.w), -1);
-		assert_true(mallinfo2().uordblks < before + 64 * KIB);
-
-		/* 1,000 at once: they are all answered, as room comes */
-		for (i = 0; i < 1000; i++)
-			add_frame(t.in, role, 0x89, payload, sizeof(payload));
-		for (i = 0; sent_frame(&t, &f); i++) {
-			assert_int_equal(f.first, 0x8a);
-			answered++;
-			ws_output(t.w);
-			if (i % 7 == 0)
-				ws_input(t.w, t.in, NULL);
-			assert_true(evbuffer_get_length(t.out) <= bound);
-		}
-		assert_int_equal(answered, LIMIT_WS_QUEUED + 1000);
-		assert_false(ws_stalled(t.w));
-		assert_int_equal(evbuffer_get_length(t.in), 0);
-		answered = 0;
-		talk_end(&t);
-	}
-}
-
-/* The same with answers: a peer that asks and asks, and reads nothing. */
-static void
-test_FR_06_a_flood_of_messages_that_are_answered(void **state)
-{
-	static uint8_t payload[1000];
-	struct talk t;
-	size_t i;
-
-	(void)state;
-	talk_begin(&t, WS_SERVER, MAX_MESSAGE);
-	t.echo = 1;
-	for (i = 0; i < 1000; i++)
-		add_frame(t.in, WS_SERVER, 0x82, payload, sizeof(payload));
-	assert_int_equal(ws_input(t.w, t.in, NULL), WS_OPEN);
-	assert_true(ws_stalled(t.w));
-	assert_int_equal(t.count, LIMIT_WS_QUEUED);
-	evbuffer_drain(t.out, LIMIT_WS_QUEUED / 2 * (sizeof(payload) + 4) - 1);
-	ws_output(t.w);
-	assert_true(ws_stalled(t.w));
-	evbuffer_drain(t.out, 1);
-	ws_output(t.w);
-	assert_false(ws_stalled(t.w));
-	assert_int_equal(ws_input(t.w, t.in, NULL), WS_OPEN);
-	assert_int_equal(t.count, LIMIT_WS_QUEUED + LIMIT_WS_QUEUED / 2);
-	ws_close(t.w, 1000, NULL); /* then nothing is answered any more, and input is taken */
-	assert_false(ws_stalled(t.w));
-	assert_int_equal(ws_input(t.w, t.in, NULL), WS_CLOSING);
-	assert_int_equal(evbuffer_get_length(t.in), 0);
-	talk_end(&t);
-}
-
-static void
 test_FR_06_the_owner_refuses_a_message(void **state)
 {
 	struct evbuffer *b = evbuffer_new();
@@ -721,46 +428,6 @@ test_FR_06_pings_of_ours(void **state)
 	talk_end(&t);
 }
 
-/* Client and server over each other, of every size around the length forms, in two parts. */
-static void
-test_FR_06_SZ_01_both_roles_together(void **state)
-{
-	static const size_t sizes[] = {
-	    0, 1, 2, 125, 126, 127, 65535, 65536, 65537, 300000, 3 * MIB, LIMIT_OPAMP_MESSAGE};
-	uint8_t *data = malloc(LIMIT_OPAMP_MESSAGE);
-	struct talk client, server;
-	size_t i, k, cut;
-
-	(void)state;
-	for (i = 0; i < LIMIT_OPAMP_MESSAGE; i++)
-		data[i] = (uint8_t)(i * 2654435761u >> 13);
-	talk_begin(&client, WS_CLIENT, LIMIT_OPAMP_MESSAGE);
-	talk_begin(&server, WS_SERVER, LIMIT_OPAMP_MESSAGE);
-	server.echo = 1;
-	for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
-		for (k = 0; k < 3; k++) {
-			cut = k == 0 ? 0 : k == 1 ? sizes[i] : sizes[i] / 3;
-			assert_int_equal(
-			    ws_send(client.w, data, cut, data + cut, sizes[i] - cut), 0);
-			assert_int_equal(ws_input(server.w, client.out, NULL), WS_OPEN);
-			assert_int_equal(ws_input(client.w, server.out, NULL), WS_OPEN);
-			assert_int_equal(evbuffer_get_length(client.messages), sizes[i]);
-			if (sizes[i] > 0)
-				assert_memory_equal(
-				    evbuffer_pullup(client.messages, -1), data, sizes[i]);
-			evbuffer_drain(client.messages, sizes[i]);
-			evbuffer_drain(server.messages, sizes[i]);
-		}
-	assert_int_equal(client.count, 36);
-	ws_close(client.w, 1000, "done");
-	assert_int_equal(ws_input(server.w, client.out, &server.err), WS_CLOSED);
-	assert_int_equal(ws_input(client.w, server.out, NULL), WS_CLOSED);
-	assert_non_null(strstr(server.err.text, "done"));
-	talk_end(&client);
-	talk_end(&server);
-	free(data);
-}
-
 static void
 test_FR_06_masks_differ(void **state)
 {
@@ -777,28 +444,6 @@ test_FR_06_masks_differ(void **state)
 	}
 	assert_memory_not_equal(bytes[0] + 2, bytes[1] + 2, 4);
 	talk_end(&t);
-}
-
-static void
-test_SZ_01_output_has_an_end(void **state)
-{
-	struct talk t;
-	uint8_t *data = calloc(1, LIMIT_WS_OUTPUT + 1);
-	size_t before;
-
-	(void)state;
-	talk_begin(&t, WS_SERVER, MAX_MESSAGE);
-	assert_int_equal(ws_send(t.w, NULL, 0, data, LIMIT_WS_OUTPUT + 1), -1);
-	assert_int_equal(ws_send(t.w, data, SIZE_MAX, data, SIZE_MAX), -1);
-	assert_int_equal(ws_send(t.w, data, 1, data, LIMIT_WS_OUTPUT), -1);
-	assert_int_equal(evbuffer_get_length(t.out), 0);
-	assert_int_equal(ws_send(t.w, NULL, 0, data, LIMIT_WS_OUTPUT / 2), 0);
-	before = evbuffer_get_length(t.out);
-	assert_int_equal(ws_send(t.w, NULL, 0, data, LIMIT_WS_OUTPUT / 2), -1);
-	assert_int_equal(evbuffer_get_length(t.out), before);
-	assert_int_equal(ws_state(t.w), WS_OPEN);
-	talk_end(&t);
-	free(data);
 }
 
 static void
@@ -844,15 +489,9 @@ main(void)
 	    cmocka_unit_test(test_FR_06_close_codes),
 	    cmocka_unit_test(test_FR_06_we_close_first),
 	    cmocka_unit_test(test_FR_06_our_reasons_are_cut_at_a_character),
-	    cmocka_unit_test(test_SZ_01_the_number_of_fragments),
-	    cmocka_unit_test(test_SZ_02_announced_bytes_take_no_memory),
-	    cmocka_unit_test(test_FR_06_a_flood_of_pings),
-	    cmocka_unit_test(test_FR_06_a_flood_of_messages_that_are_answered),
 	    cmocka_unit_test(test_FR_06_the_owner_refuses_a_message),
 	    cmocka_unit_test(test_FR_06_pings_of_ours),
-	    cmocka_unit_test(test_FR_06_SZ_01_both_roles_together),
 	    cmocka_unit_test(test_FR_06_masks_differ),
-	    cmocka_unit_test(test_SZ_01_output_has_an_end),
 	    cmocka_unit_test(test_FR_06_accept_key),
 	};
 
