@@ -42,6 +42,16 @@ class Test:
         except AssertionError:
             return False
 
+    def used(self, start, text):
+        """Said until it is in the newest log: the pipe may be read before the new log is taken."""
+        def said():
+            self.bed.say(start, text)
+            return text in self.bed.log_text()
+        try:
+            return until(said, privsep.TIMEOUT, "the new file")
+        except AssertionError:
+            return False
+
     def words(self, start):
         m = self.bed.confd.expect("AGENT_OUTPUT_END", where=lambda x: x.u32(0) == start)
         return m.tail.decode() if m else None
@@ -66,11 +76,7 @@ class Test:
         self.ok(m is not None, "agent.log over its size: a rotation is asked for")
         self.ok(self.logged(f"{59:079}\n"), "nothing is lost while the new file is waited for")
         bed.new_log()
-
-        def new_is_used():
-            bed.say(start, "after the rotation\n")
-            return "after the rotation\n" in bed.log_text()
-        self.ok(until(new_is_used, privsep.TIMEOUT, "the new file"), "the new file is used from then on")
+        self.ok(self.used(start, "after the rotation\n"), "the new file is used from then on")
         self.ok(bed.parent.expect("LINK_ROTATE", timeout=0) is None, "one rotation is asked for once")
         self.deaths(start)
         self.flood()
@@ -115,8 +121,7 @@ class Test:
                 f"resident {resident}, log {size}")
         bed.parent.forget()
         bed.new_log()
-        bed.say(start, "room again\n")
-        self.ok(self.logged("room again\n"), "and goes on in a new file")
+        self.ok(self.used(start, "room again\n"), "and goes on in a new file")
         bed.say(start, "before the end\n")
         self.ok(bed.stop() == 0 and "before the end\n" in bed.log_text(), "leaving: what was said is written")
         m = bed.confd.expect("AGENT_OUTPUT_END", timeout=0, where=lambda x: x.u32(0) == start)
