@@ -98,7 +98,8 @@ int store_identity_set(struct store *s, const uint8_t uid[16], struct error *err
 /* The record as it stands; borrowed, valid until the next store_state_set. */
 const struct store_state *store_state(const struct store *s);
 /*
- * Durable when it returns 0; on -1 the old one stands, on disk and in memory.  next->next must not be
+ * Durable when it returns 0; on -1 the old one stands, on disk and in memory (should the disk fail in
+ * undoing it, too, then the next start finds the old one or the new one).  next->next must not be
  * lower than it was, and higher than committed and trial.
  */
 int store_state_set(struct store *s, const struct store_state *next, struct error *err);
@@ -121,7 +122,7 @@ int store_generation_effective(
     struct store *s, uint64_t generation, char **data, size_t *len, struct error *err);
 /* Numbers of all generations, ascending; malloc'd. */
 int store_generations(struct store *s, uint64_t **numbers, size_t *count, struct error *err);
-/* Removes the oldest beyond keep, never committed, trial or `spare`. */
+/* Removes the oldest beyond keep, never committed, trial, what is in the agent's place, or `spare`. */
 void store_prune(struct store *s, uint64_t keep, uint64_t spare);
 
 /* agent/candidate/NAME for the agent's own check; and away again. */

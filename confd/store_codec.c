@@ -36,7 +36,7 @@ store_crc(uint64_t crc, const void *data, size_t len)
 	return ~crc;
 }
 
-static void
+void
 pack_raw(struct pack *p, const void *data, size_t len)
 {
 	unsigned char *bigger;

@@ -28,6 +28,7 @@ struct unpack { /* a reader; borrows the buffer */
 uint64_t store_crc(uint64_t crc, const void *data, size_t len);
 
 void pack_begin(struct pack *p, const char magic[STORE_MAGIC]);
+void pack_raw(struct pack *p, const void *data, size_t len);
 void pack_u32(struct pack *p, uint32_t value);
 void pack_u64(struct pack *p, uint64_t value);
 void pack_bytes(struct pack *p, const void *data, size_t len); /* with their length in front */

@@ -195,7 +195,7 @@ store_create(int dir, const struct store_file *f, const void *data, size_t len, 
 	int fd, saved;
 
 	fd = store_openat(dir, f->name, O_WRONLY | O_CREAT | O_EXCL, 0600);
-	if (fd == -1 && errno == EEXIST && unlinkat(dir, f->name, 0) == 0) /* half-made before */
+	if (fd == -1 && errno == EEXIST && unlinkat(dir, f->name, 0) == 0) /* one was there */
 		fd = store_openat(dir, f->name, O_WRONLY | O_CREAT | O_EXCL, 0600);
 	if (fd == -1)
 		return store_fail(err, "making", f->what);

@@ -190,7 +190,7 @@ store_generation_outcome(struct store *s, uint64_t generation, enum store_outcom
 		close(dir);
 		return error_set(err, "no memory for the outcome of a generation");
 	}
-	r = store_replace(dir, &f, p.data, p.len, err);
+	r = store_create(dir, &f, p.data, p.len, err); /* half of it counts as none */
 	free(p.data);
 	close(dir);
 	return r;
@@ -404,14 +404,15 @@ store_generations(struct store *s, uint64_t **list, size_t *count, struct error 
 void
 store_prune(struct store *s, uint64_t keep, uint64_t spare)
 {
-	uint64_t *list;
+	uint64_t *list, running = store_running(s);
 	size_t count, left, i;
 	char name[STORE_NAME];
 
 	if (store_generations(s, &list, &count, NULL) == -1)
 		return;
 	for (i = 0, left = count; i < count && left > keep; i++) {
-		if (list[i] == s->state.committed || list[i] == s->state.trial || list[i] == spare)
+		if (list[i] == s->state.committed || list[i] == s->state.trial ||
+		    list[i] == running || list[i] == spare)
 			continue;
 		generation_name(name, "", list[i]);
 		remove_generation(s, name, list[i]);

@@ -39,7 +39,7 @@ tell(char *told, size_t size, const char *fmt, ...)
 static int
 is_valid(const struct store_state *st)
 {
-	return st->phase <= PHASE_TRIAL && (st->phase == PHASE_TRIAL) == (st->trial != 0) &&
+	return st->phase <= PHASE_TRIAL && (st->phase != PHASE_TRIAL || st->trial != 0) &&
 	       st->stopped <= 1 && st->passing <= 1 && st->status <= CONFIG_FAILED &&
 	       st->hash_len <= sizeof(st->hash) && st->message_len <= sizeof(st->message) &&
 	       st->next > st->committed && st->next > st->trial && st->next <= MOST_NEXT;
@@ -51,7 +51,7 @@ pack_state(struct pack *p, const struct store_state *st, uint64_t sequence)
 	pack_begin(p, STATE_MAGIC);
 	pack_u64(p, sequence);
 	pack_u64(p, st->committed);
-	pack_u64(p, st->trial);
+	pack_u64(p, st->phase == PHASE_TRIAL ? st->trial : 0);
 	pack_u32(p, st->phase);
 	pack_u32(p, st->stopped);
 	pack_u64(p, st->next);
@@ -185,6 +185,8 @@ store_state_set(struct store *s, const struct store_state *next, struct error *e
 		s->sequence++;
 	}
 	s->state = *next;
+	if (s->state.phase == PHASE_IDLE)
+		s->state.trial = 0;
 	if (s->state.committed != before) {
 		generation_name(place, STORE_KEEP, before); /* nobody goes back to it */
 		(void)unlinkat(s->agent, place, 0);
