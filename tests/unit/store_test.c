@@ -499,6 +499,14 @@ test_identity_is_kept(void **state)
 	store_close(s);
 }
 
+static void
+test_checksum_is_the_one_it_says(void **state)
+{
+	(void)state;
+	assert_true(store_crc(0, "123456789", 9) == 0x995dc9bbdf1939faull);
+	assert_true(store_crc(store_crc(0, "1234", 4), "56789", 5) == 0x995dc9bbdf1939faull);
+}
+
 /* ---- damage: each byte in turn */
 
 static void
@@ -1190,6 +1198,7 @@ main(void)
 	    T(test_candidate_comes_and_goes),
 	    T(test_cache_belongs_to_one_binary),
 	    T(test_identity_is_kept),
+	    T(test_checksum_is_the_one_it_says),
 	    T(test_damaged_identity_is_told),
 	    T(test_I8_damaged_slot_gives_way_to_the_other),
 	    T(test_lost_record_is_taken_from_the_generations),
