@@ -66,6 +66,13 @@ $(O)/tools/policy: tests/tools/policy.c $(O)/libprivsep.a
 $(O)/gen/python/opamp/v1/opamp_pb2.py: proto/opamp/v1/opamp.proto proto/opamp/v1/anyvalue.proto
 	@mkdir -p $(O)/gen/python
 	protoc -Iproto --python_out=$(O)/gen/python opamp/v1/opamp.proto opamp/v1/anyvalue.proto
+# confd's store, killed and failed at each of its system calls
+TEST_TOOLS += $(O)/tools/storedrive
+STOREDRIVE := $(patsubst %,$(O)/tests/tools/%.o,storedrive stepper image)
+$(O)/tools/storedrive: $(STOREDRIVE) $(O)/libconfd.a $(O)/libprivsep.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $(STOREDRIVE) $(O)/libconfd.a $(O)/libprivsep.a $(LIBS_EVENT) $(LIBS_SANDBOX)
+-include $(STOREDRIVE:.o=.d)
 SYSTEM_TESTS := $(sort $(wildcard tests/system/*.t))
 .PHONY: test-tools check-system
 test-tools: $(TEST_TOOLS)
