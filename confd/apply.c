@@ -90,7 +90,7 @@ apply_init(struct apply *a, const struct apply_ops *ops, void *ctx,
 	a->store = store;
 	(void)snprintf(a->uid_text, sizeof(a->uid_text), "%s", uid_text);
 	/* unlike any number of a predecessor: procd repeats it */
-	a->token = ops->now_ns(ctx);
+	a->token = a->job_last = ops->now_ns(ctx);
 	a->job = (uint32_t)a->token;
 	apply_bucket_init(&a->offers, set->offers_per_minute, ops->now_ms(ctx));
 	apply_bucket_init(&a->restarts, set->restarts_per_minute, ops->now_ms(ctx));

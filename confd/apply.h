@@ -155,7 +155,7 @@ struct apply {
 	int switched;  /* the agent was put on something uncommitted: an abort has to go back */
 	int recompose; /* uid, settings or local files may have changed */
 	uint32_t job;  /* of merge */
-	uint64_t job_token;
+	uint64_t job_token, job_last; /* of the job that is waited for; of the last one */
 	struct msg_job_done job_done;
 	/* the gate */
 	uint64_t deadline_ms, left_ms, well_since_ms;

@@ -222,7 +222,7 @@ ask_job(struct apply *a)
 	struct msg_job m = {.kind = AGENT_VALIDATE,
 	    .flags = apply_flags(a),
 	    .generation = a->next,
-	    .token = ++a->token};
+	    .token = ++a->job_last};
 
 	a->job_token = m.token;
 	a->ops->job(a->ctx, &m);

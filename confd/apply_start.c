@@ -15,7 +15,7 @@
 static void
 ask_probe(struct apply *a)
 {
-	struct msg_job m = {.kind = AGENT_PROBE, .token = ++a->token};
+	struct msg_job m = {.kind = AGENT_PROBE, .token = ++a->job_last};
 
 	a->job_token = m.token;
 	a->ops->job(a->ctx, &m);
