@@ -267,8 +267,8 @@ confd_set_uid(struct confd *c, const uint8_t uid[UUID_SIZE])
 	struct error err;
 	char text[UUID_TEXT];
 
-	uuid_text(text, uid);
-	if (uuid_is_zero(uid)) {
+	identity_text(text, uid);
+	if (identity_is_zero(uid)) {
 		log_warn("the server assigned an instance uid of zeroes: refused");
 		return 0;
 	}

@@ -126,12 +126,12 @@ find_identity(struct confd *c, struct error *err)
 	if (found == -1)
 		log_error("%s: a new instance uid is made", told.text);
 	chosen = settings_string(&c->child.settings, SET_INSTANCE_ID);
-	if (chosen != NULL && (uuid_parse(c->uid, chosen) == -1 || uuid_is_zero(c->uid))) {
+	if (chosen != NULL && (identity_parse(c->uid, chosen) == -1 || identity_is_zero(c->uid))) {
 		log_error("agent.instance_id: %s is no UUID: one is made", chosen);
 		free(chosen);
 		chosen = NULL;
 	}
-	if (chosen == NULL && uuid_make(c->uid, now_unix_ns() / 1000000) == -1)
+	if (chosen == NULL && identity_make(c->uid, now_unix_ns() / 1000000) == -1)
 		return error_errno(err, "making an instance uid");
 	free(chosen);
 	if (store_identity_set(c->store, c->uid, &told) == -1)
@@ -178,7 +178,7 @@ confd_open(struct confd *c, struct error *err)
 		return error_set(err, "no memory for timers");
 	store_cache(c->store, &cache);
 	c->description = (struct apply_bytes){cache.description, cache.description_len};
-	uuid_text(uid, c->uid);
+	identity_text(uid, c->uid);
 	confd_apply_settings(c, &set);
 	apply_init(&c->apply, &confd_ops, c, &set, c->store, uid);
 	c->ready = 1;

@@ -8,7 +8,7 @@
 #include <sys/random.h>
 
 int
-uuid_make(uint8_t uid[UUID_SIZE], uint64_t unix_ms)
+identity_make(uint8_t uid[UUID_SIZE], uint64_t unix_ms)
 {
 	int i;
 
@@ -22,7 +22,7 @@ uuid_make(uint8_t uid[UUID_SIZE], uint64_t unix_ms)
 }
 
 void
-uuid_text(char text[UUID_TEXT], const uint8_t uid[UUID_SIZE])
+identity_text(char text[UUID_TEXT], const uint8_t uid[UUID_SIZE])
 {
 	static const char digits[] = "0123456789abcdef";
 	char *p = text;
@@ -50,7 +50,7 @@ digit(char c)
 }
 
 int
-uuid_parse(uint8_t uid[UUID_SIZE], const char *text)
+identity_parse(uint8_t uid[UUID_SIZE], const char *text)
 {
 	int i, high, low;
 
@@ -68,7 +68,7 @@ uuid_parse(uint8_t uid[UUID_SIZE], const char *text)
 }
 
 int
-uuid_is_zero(const uint8_t uid[UUID_SIZE])
+identity_is_zero(const uint8_t uid[UUID_SIZE])
 {
 	static const uint8_t zero[UUID_SIZE];
 

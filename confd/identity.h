@@ -11,11 +11,11 @@
 #define UUID_TEXT 37 /* with its terminator */
 
 /* A new one, by the clock and the kernel's random numbers.  -1: errno says why there are none. */
-int uuid_make(uint8_t uid[UUID_SIZE], uint64_t unix_ms);
+int identity_make(uint8_t uid[UUID_SIZE], uint64_t unix_ms);
 /* The canonical form, lower case. */
-void uuid_text(char text[UUID_TEXT], const uint8_t uid[UUID_SIZE]);
+void identity_text(char text[UUID_TEXT], const uint8_t uid[UUID_SIZE]);
 /* The canonical form in either case and nothing else; -1 otherwise. */
-int uuid_parse(uint8_t uid[UUID_SIZE], const char *text);
-int uuid_is_zero(const uint8_t uid[UUID_SIZE]);
+int identity_parse(uint8_t uid[UUID_SIZE], const char *text);
+int identity_is_zero(const uint8_t uid[UUID_SIZE]);
 
 #endif

@@ -836,19 +836,19 @@ test_ID_01_uuid(void **state_)
 	char text[UUID_TEXT];
 
 	(void)state_;
-	assert_int_equal(uuid_make(uid, 0x0123456789abu), 0);
-	uuid_text(text, uid);
+	assert_int_equal(identity_make(uid, 0x0123456789abu), 0);
+	identity_text(text, uid);
 	assert_int_equal(strncmp(text, "01234567-89ab-7", 15), 0);
 	assert_non_null(strchr("89ab", text[19]));
-	assert_int_equal(uuid_parse(again, text), 0);
+	assert_int_equal(identity_parse(again, text), 0);
 	assert_memory_equal(uid, again, 16);
-	assert_int_equal(uuid_parse(again, "0123456789ab70008000000000000000"), -1);
-	assert_int_equal(uuid_parse(again, "01234567-89ab-7000-8000-00000000000"), -1);
-	assert_int_equal(uuid_parse(again, "01234567-89ab-7000-8000-0000000000000"), -1);
-	assert_int_equal(uuid_parse(again, "01234567-89ab-7000-8000-00000000000g"), -1);
-	assert_int_equal(uuid_parse(again, ""), -1);
+	assert_int_equal(identity_parse(again, "0123456789ab70008000000000000000"), -1);
+	assert_int_equal(identity_parse(again, "01234567-89ab-7000-8000-00000000000"), -1);
+	assert_int_equal(identity_parse(again, "01234567-89ab-7000-8000-0000000000000"), -1);
+	assert_int_equal(identity_parse(again, "01234567-89ab-7000-8000-00000000000g"), -1);
+	assert_int_equal(identity_parse(again, ""), -1);
 	memset(uid, 0, sizeof(uid));
-	assert_int_equal(uuid_is_zero(uid), 1);
+	assert_int_equal(identity_is_zero(uid), 1);
 }
 
 int
