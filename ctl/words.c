@@ -15,7 +15,7 @@ const char *
 word_agent_state(uint64_t v)
 {
 	static const char *const words[] = {"not known yet", "stopped", "starting", "running",
-	    "stopping", "crashed, waiting for the next try", "crashed too often, given up"};
+	    "stopping", "not running, waiting for the next try", "given up after too many crashes"};
 
 	return WORD(words, v);
 }

@@ -33,6 +33,8 @@ print_label(struct text_writer *t, const char *name)
 	char label[64];
 	size_t i, n = strlen(name) < sizeof(label) - 1 ? strlen(name) : sizeof(label) - 1;
 
+	if (n > 3 && strcmp(name + n - 3, "_ms") == 0)
+		n -= 3; /* people see the unit */
 	for (i = 0; i < n; i++)
 		label[i] = name[i] == '_' ? ' ' : name[i];
 	label[n] = '\0';

@@ -120,7 +120,7 @@ test_words_agree_with_confd(void **state)
 	assert_string_equal(word_outcome(OUTCOME_COMMITTED), "committed");
 	assert_string_equal(word_outcome(OUTCOME_FAILED), "failed");
 	assert_string_equal(word_agent_state(AGENT_RUNNING), "running");
-	assert_string_equal(word_agent_state(AGENT_GIVEN_UP), "crashed too often, given up");
+	assert_string_equal(word_agent_state(AGENT_GIVEN_UP), "given up after too many crashes");
 	assert_string_equal(word_server_event(SERVER_CONNECTED), "connected");
 	assert_string_equal(word_config_status(CONFIG_FAILED), "FAILED");
 	assert_string_equal(word_worst(WORST_FATAL), "fatal error");
