@@ -215,9 +215,9 @@ answer(struct client *cl, const struct control_request *rq)
 	}
 	if (may == 0 || (may < 2 && acts(rq->verb))) {
 		(void)error_set(&err,
-		    acts(rq->verb) ? "only root and members of the group opampd-admin may do that"
-				   : "only root and members of the groups opampd and opampd-admin "
-				     "may look");
+		    acts(rq->verb) ? "only root and members of the groups opampd and opampd-admin, "
+				     "both, may do that"
+				   : "only root and members of the group opampd may look");
 		cl->last = may == 0;
 		send_error(cl, rq->verb, CONTROL_DENIED, &err);
 		return;

@@ -46,6 +46,9 @@ line(struct report *r, const char *aspect, const char *kernel, const char *decla
 	out_row(r->c->w);
 	out_string(r->c->w, "aspect", aspect);
 	out_string(r->c->w, "kernel", v == UNKNOWN ? "only root may look" : kernel);
+	/* what is long and as declared is not said twice to people */
+	if (!r->c->json && v == SAME && strlen(kernel) > 40 && strcmp(kernel, declared) == 0)
+		declared = "the same";
 	out_string(r->c->w, "declared", declared);
 	out_string(r->c->w, "verdict", words[v]);
 	r->differences += v == DIFFERS;
@@ -398,6 +401,8 @@ collect(struct report *r, const struct record *record)
 	uint64_t proc = 0, value, pids[PROC_COUNT] = {0};
 	size_t pos = 0, i;
 	char *mode = record_string(record, CK_AGENT_SANDBOX);
+	struct procfs confd;
+	struct error err;
 
 	r->owner = record_u64(record, CK_OWNER_UID, 0);
 	r->mode = mode != NULL && strcmp(mode, "off") == 0      ? 0
@@ -414,12 +419,11 @@ collect(struct report *r, const struct record *record)
 			pids[proc] = value;
 	}
 	pids[PROC_CONFD] = record_u64(record, CK_PID, pids[PROC_CONFD]);
+	/* whose child confd is is the parent */
+	if (procfs_read(&confd, (pid_t)pids[PROC_CONFD], &err) == 0)
+		add(r, "parent", &policy_parent, confd.parent);
 	for (i = PROC_PARENT + 1; i < PROC_COUNT; i++)
 		add(r, proc_name((uint32_t)i), policy_of((enum proc)i), (pid_t)pids[i]);
-	/* whose child confd is is the parent */
-	for (i = 0; i < r->count; i++)
-		if (r->all[i].policy == &policy_confd && r->all[i].there)
-			add(r, "parent", &policy_parent, r->all[i].p.parent);
 	add(r, "agent", &policy_agent, (pid_t)record_u64(record, CK_AGENT_PID, 0));
 }
 

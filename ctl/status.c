@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "ctl.h"
+#include "privsep/messages.h"
 #include "tree.h"
 #include "words.h"
 
@@ -82,8 +83,9 @@ show_server(struct writer *w, const struct reply *r)
 }
 
 static void
-show_agent(struct writer *w, const struct reply *r)
+show_agent(struct ctl *c, const struct reply *r)
 {
+	struct writer *w = c->w;
 	uint64_t kind = get(r, CK_AGENT_EXIT);
 	char text[256];
 
@@ -100,7 +102,10 @@ show_agent(struct writer *w, const struct reply *r)
 	out_string(w, "last_end",
 	    exit_text(text, sizeof(text), kind, get(r, CK_AGENT_EXIT_VALUE),
 		get(r, CK_AGENT_EXIT_STAGE)));
-	text_of(w, "last_words", r, CK_AGENT_OUTPUT);
+	/* of the run before: of no use to people while all is well */
+	if (c->json || get(r, CK_AGENT_STATE) == AGENT_STOPPED ||
+	    get(r, CK_AGENT_STATE) > AGENT_STOPPING)
+		text_of(w, "last_words", r, CK_AGENT_OUTPUT);
 	out_end(w);
 }
 
@@ -154,7 +159,7 @@ verb_status(struct ctl *c, int argc, char **argv)
 		return status;
 	show_daemon(c->w, &reply);
 	show_server(c->w, &reply);
-	show_agent(c->w, &reply);
+	show_agent(c, &reply);
 	show_configuration(c->w, &reply);
 	out_section(c->w, "health");
 	show_health(c->w, &reply);

@@ -22,15 +22,16 @@
 #define DEFAULT_SETTINGS OPAMPD_SYSCONFDIR "/opampd/opampd.yaml"
 
 static void
-usage(void)
+usage(FILE *to, int status)
 {
-	fprintf(stderr, "usage: opampd [-dnvV] [-f file]\n"
-			"  -d       stay in the foreground, log to standard error\n"
-			"  -f file  the settings (default " DEFAULT_SETTINGS ")\n"
-			"  -n       check the settings and all they name, start nothing\n"
-			"  -v       say more; messages between the processes by name\n"
-			"  -V       print the version\n");
-	exit(2);
+	fprintf(to, "usage: opampd [-dhnvV] [-f file]\n"
+		    "  -d       stay in the foreground, log to standard error\n"
+		    "  -f file  the settings (default " DEFAULT_SETTINGS ")\n"
+		    "  -h       print this\n"
+		    "  -n       check the settings and all they name, start nothing\n"
+		    "  -v       say more; messages between the processes by name\n"
+		    "  -V       print the version\n");
+	exit(status);
 }
 
 struct options {
@@ -44,13 +45,16 @@ parse_options(int argc, char **argv)
 	struct options o = {.file = DEFAULT_SETTINGS};
 	int c;
 
-	while ((c = getopt(argc, argv, "df:nvV")) != -1) {
+	while ((c = getopt(argc, argv, "df:hnvV")) != -1) {
 		switch (c) {
 		case 'd':
 			o.foreground = 1;
 			break;
 		case 'f':
 			o.file = optarg;
+			break;
+		case 'h':
+			usage(stdout, 0);
 			break;
 		case 'n':
 			o.check_only = 1;
@@ -62,11 +66,11 @@ parse_options(int argc, char **argv)
 			printf("opampd %s\n", OPAMPD_VERSION);
 			exit(0);
 		default:
-			usage();
+			usage(stderr, 2);
 		}
 	}
 	if (optind != argc)
-		usage();
+		usage(stderr, 2);
 	return o;
 }
 
@@ -167,6 +171,24 @@ restrict_self(struct parent *p)
 		fatal("restricting the parent: %s", err.text);
 }
 
+/* A copy: our own environment is emptied before the first child of ours lives on. */
+static char **
+copy_environment(void)
+{
+	char **copy;
+	size_t n, i;
+
+	for (n = 0; environ != NULL && environ[n] != NULL; n++)
+		;
+	copy = calloc(n + 1, sizeof(*copy));
+	for (i = 0; copy != NULL && i < n; i++) {
+		copy[i] = strdup(environ[i]);
+		if (copy[i] == NULL)
+			return NULL;
+	}
+	return copy;
+}
+
 static void
 init(struct parent *p, const struct options *o)
 {
@@ -177,7 +199,7 @@ init(struct parent *p, const struct options *o)
 	p->foreground = o->foreground;
 	p->unprivileged = geteuid() != 0;
 	p->landlock_abi = sandbox_landlock_abi();
-	p->environment = environ;
+	p->environment = copy_environment();
 	p->cwd = getcwd(NULL, 0);
 	p->sink = LOG_SINK_STDERR;
 	p->level = o->verbose ? LOG_LEVEL_DEBUG : o->check_only ? LOG_LEVEL_WARN : LOG_LEVEL_INFO;
@@ -197,6 +219,8 @@ init(struct parent *p, const struct options *o)
 	for (i = 0; i < AGENT_SLOTS; i++)
 		p->agents[i] = (struct agent_slot){
 		    .parent = p, .pidfd = -1, .group = -1, .secret = -1, .out = -1, .err = -1};
+	if (p->environment == NULL)
+		fatal("no memory for the environment");
 	if (p->cwd == NULL)
 		fatal("the working directory cannot be read: %s", strerror(errno));
 	if (o->foreground && is_journal())

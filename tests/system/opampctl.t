@@ -119,7 +119,7 @@ def component(healthy, status="", error="", **below):
 
 STATUS = [
     ("CK_VERSION", "0.1.0"), ("CK_PID", 1), ("CK_INSTANCE_UID", bytes(range(16))), ("CK_OWNER_UID", 0),
-    ("CK_STORAGE", "/var/lib/opampd"), ("CK_AGENT_TYPE", "collector"), ("CK_AGENT_STATE", 3),
+    ("CK_STORAGE", "/var/lib/opampd"), ("CK_AGENT_TYPE", "collector"), ("CK_AGENT_STATE", 5),
     ("CK_AGENT_PID", 4711), ("CK_AGENT_STARTED", 1_700_000_000_000_000_000), ("CK_AGENT_RESTARTS", 2),
     ("CK_AGENT_EXIT", 2), ("CK_AGENT_EXIT_VALUE", 11), ("CK_AGENT_OUTPUT", "panic: one\n\x1b[31mtwo"),
     ("CK_SERVER_EVENT", 3), ("CK_SERVER_TEXT", "connection refused"), ("CK_SERVER_NEXT_MS", 90_000),
