@@ -184,6 +184,8 @@ class Test:
         status = self.bed.stop()
         m = self.server.wait(lambda m: m.HasField("agent_disconnect"), 10, "AgentDisconnect", since)
         self.ok(status == 0, "CC-03 an orderly end", status)
+        with self.server.changed:
+            self.server.changed.wait_for(lambda: m.conn.closed, 10)
         self.ok(self.server.messages[-1] is m and m.conn.code == 1000, "CC-03 AgentDisconnect last, then Close", m.conn.code)
         numbers = [r.msg.sequence_num for r in self.server.messages]
         self.ok(numbers == list(range(len(numbers))), "ST-06 the sequence rises by one", numbers)
@@ -234,6 +236,8 @@ class Test:
             conn = self.server.current()
             self.server.send_raw(data)
             self.ok(self.bed.connect() is not None, f"{name}: a new connection")
+            with self.server.changed:
+                self.server.changed.wait_for(lambda: conn.closed, 10)  # pylint: disable=cell-var-from-loop
             self.ok(conn.code == code, f"{name}: close {code}", conn.code)
             self.bed.state("SERVER_CONNECTED")
         since = self.server.mark()
