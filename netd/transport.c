@@ -111,9 +111,9 @@ set_timer(struct transport *t, uint64_t ms)
 	(void)event_add(t->timer, &tv);
 }
 
-static void on_ws_pong(void *ctx);
 static int on_ws_message(void *ctx, const uint8_t *data, size_t len);
-static const struct ws_callbacks ws_callbacks = {on_ws_message, on_ws_pong};
+static const struct ws_callbacks ws_callbacks = {
+    on_ws_message, NULL}; /* a pong: bytes were heard */
 
 static int
 make(struct transport *t, struct event_base *base, struct error *err)
@@ -212,7 +212,7 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 	if (t->phase == PHASE_TLS)
 		over(t, "TLS: no answer to our greeting in time (server.connect_timeout)");
 	else if (t->phase == PHASE_UPGRADE)
-		over(t, upgrade_waiting(t->upgrade, &t->end));
+		over(t, upgrade_waiting(t->upgrade));
 	else
 		over(t, "the connection did not end in time");
 	if (--t->busy == 0 && t->freed)
@@ -233,7 +233,7 @@ peer_left(struct transport *t, const char *why)
 	struct error err;
 
 	/* a server that refuses may end its answer by closing */
-	if (t->phase == PHASE_UPGRADE && upgrade_eof(t->upgrade, t->in, &t->end, &err))
+	if (t->phase == PHASE_UPGRADE && upgrade_eof(t->upgrade, &err))
 		over(t, err.text);
 	else
 		over(t, t->phase == PHASE_UPGRADE ? "it closed the connection instead of answering"
@@ -295,12 +295,6 @@ on_ws_message(void *ctx, const uint8_t *data, size_t len)
 
 	t->cb->message(t->ctx, data, len);
 	return t->phase == PHASE_OVER ? -1 : 0;
-}
-
-static void
-on_ws_pong(void *ctx)
-{
-	(void)ctx; /* bytes were heard: that is what counts */
 }
 
 static void

@@ -10,11 +10,14 @@
 #include <time.h>
 
 #include "http.h"
+#include "http_body.h"
 #include "privsep/limits.h"
 #include "privsep/log.h"
+#include "wire.h"
 #include "ws.h"
 
-#define INTERIM 5 /* answers of 1xx before the real one, at most */
+#define INTERIM    5   /* answers of 1xx before the real one, at most */
+#define REASON_MAX 300 /* bytes of a first line that are passed on as the server's words */
 
 struct upgrade {
 	const struct url *url;
@@ -22,7 +25,10 @@ struct upgrade {
 	char key[WSKEY_SIZE];
 	char accept[WSKEY_ACCEPT_SIZE];
 	int interim;
+	int refused; /* the head is read: what the body says comes yet */
+	struct error why;
 	struct http_head head;
+	struct http_body body;
 };
 
 struct upgrade *
@@ -139,6 +145,33 @@ check_accepted(const struct upgrade *u, struct error *err)
 	return 0;
 }
 
+/* The refusal with what its body says, if that is text for people. */
+static enum upgrade_state
+refusal(struct upgrade *u, struct error *err)
+{
+	const char *text = u->body.text;
+	size_t len = strcspn(text, "\r\n");
+
+	if (len == 0 || len > REASON_MAX || text[0] == '<' ||
+	    !wire_utf8((const uint8_t *)text, len))
+		(void)error_set(err, "%s", u->why.text);
+	else
+		(void)error_set(err, "%s; it says: %.*s", u->why.text, (int)len, text);
+	return UPGRADE_REFUSED;
+}
+
+static enum upgrade_state
+read_body(struct upgrade *u, struct evbuffer *in, struct error *err)
+{
+	size_t len = evbuffer_get_length(in), used = 0;
+	const char *data = len == 0 ? "" : (char *)evbuffer_pullup(in, (ev_ssize_t)len);
+	struct error body;
+	int got = data == NULL ? -1 : http_body_input(&u->body, data, len, &used, &body);
+
+	(void)evbuffer_drain(in, got == 0 ? len : used);
+	return got == 0 ? UPGRADE_WAIT : refusal(u, err); /* a body that is none says nothing */
+}
+
 /* Nothing that begins otherwise can become an answer: no need to wait for more of it. */
 static int
 is_http(const char *data, size_t len, struct error *err)
@@ -162,7 +195,7 @@ upgrade_answer(struct upgrade *u, struct evbuffer *in, struct transport_end *end
 	char *data;
 	int got;
 
-	for (;;) {
+	while (!u->refused) {
 		len = evbuffer_get_length(in);
 		if (len > LIMIT_HTTP_HEAD)
 			len = LIMIT_HTTP_HEAD;
@@ -186,30 +219,31 @@ upgrade_answer(struct upgrade *u, struct evbuffer *in, struct transport_end *end
 		if (u->head.status == 101)
 			return check_accepted(u, err) == 0 ? UPGRADE_DONE : UPGRADE_REFUSED;
 		if (u->head.status >= 200) {
-			(void)refused(&u->head, end, err);
-			return UPGRADE_REFUSED;
+			(void)refused(&u->head, end, &u->why);
+			http_body_begin(&u->body, &u->head);
+			u->refused = 1;
+			break;
 		}
 		if (++u->interim > INTERIM) {
 			(void)error_set(err, "it sends one interim answer after the other");
 			return UPGRADE_REFUSED;
 		}
 	}
+	return read_body(u, in, err);
 }
 
 int
-upgrade_eof(struct upgrade *u, struct evbuffer *in, struct transport_end *end, struct error *err)
+upgrade_eof(struct upgrade *u, struct error *err)
 {
-	(void)u;
-	(void)in;
-	(void)end;
-	(void)err;
-	return 0;
+	if (!u->refused)
+		return 0;
+	(void)refusal(u, err);
+	return 1;
 }
 
 const char *
-upgrade_waiting(struct upgrade *u, struct transport_end *end)
+upgrade_waiting(const struct upgrade *u)
 {
-	(void)u;
-	(void)end;
-	return "no answer to the request in time (server.connect_timeout)";
+	return u->refused ? u->why.text
+			  : "no answer to the request in time (server.connect_timeout)";
 }

@@ -29,12 +29,11 @@ int upgrade_request(struct upgrade *u, struct evbuffer *out, struct error *err);
 enum upgrade_state upgrade_answer(
     struct upgrade *u, struct evbuffer *in, struct transport_end *end, struct error *err);
 
-/* The connection ended: 1 if that ended an answer (err, end as above), 0 if there was none. */
-int upgrade_eof(
-    struct upgrade *u, struct evbuffer *in, struct transport_end *end, struct error *err);
+/* The connection ended: 1 if an answer had come (err has the reason), 0 if there was none. */
+int upgrade_eof(struct upgrade *u, struct error *err);
 
-/* Its time is over: what is to be said; the status as far as it came. */
-const char *upgrade_waiting(struct upgrade *u, struct transport_end *end);
+/* Its time is over: what is to be said. */
+const char *upgrade_waiting(const struct upgrade *u);
 
 /* May the settings give this header?  Those that the handshake makes itself are not theirs. */
 int upgrade_header_free(const char *name);

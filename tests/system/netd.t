@@ -297,7 +297,9 @@ class Test:
             ("no HTTP", b"SSH-2.0-OpenSSH_9.2\r\n", b"does not speak HTTP"),
             ("TLS", b"\x15\x03\x03\x00\x02\x02\x28", b"wss://"),
             ("a head without end", b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 8000, b"32 KiB"),
-            ("a chunked error", b"HTTP/1.1 500 Oops\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nworse\r\n0\r\n\r\n", b"500"),
+            ("a chunked error", b"HTTP/1.1 500 Oops\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nworse\r\n0\r\n\r\n", b"(HTTP 500); it says: worse"),
+            ("a body cut short", b"HTTP/1.1 403 No\r\nContent-Length: 90\r\n\r\ntoken expired\n", b"it says: token expired"),
+            ("a body that is none", b"HTTP/1.1 500 No\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", b"(HTTP 500)"),
             ("nothing", b"", b"instead of answering"),
             ("404", b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", b"server.endpoint"),
         ]
