@@ -96,9 +96,6 @@ class Test:
         bed.confd.send("LINK_IDENTITY", UID)
         start = self.start_collector()
         self.told_whole("start")
-        self.collector.send_signal(signal.SIGHUP)
-        self.ok(self.event("LINK_DISCONNECTED") and self.event("LINK_CONNECTED"), "SIGHUP: it leaves and comes back")
-        self.ok(self.healthy() is not None, "SIGHUP: healthy again")
         os.kill(bed.link.process.pid, signal.SIGKILL)
         bed.link.wait()
         bed.kill()
@@ -108,6 +105,11 @@ class Test:
         bed.kill()
         bed.start(lives=[start])
         self.told_whole("link left and came back")
+        # not sooner: until a moment after it is well, SIGHUP would end this Collector
+        self.collector.send_signal(signal.SIGHUP)
+        self.ok(self.event("LINK_DISCONNECTED") and self.event("LINK_CONNECTED"), "SIGHUP: it leaves and comes back",
+                (self.collector.poll(), bed.log_text()[-600:]))
+        self.ok(self.healthy() is not None, "SIGHUP: healthy again")
         self.collector.terminate()
         self.ok(self.collector.wait(privsep.TIMEOUT) == 0 and self.event("LINK_DISCONNECTED"), "SIGTERM: it says goodbye")
         bed.end(start)
