@@ -189,12 +189,13 @@ settled(struct apply *a)
 		a->well_since_ms = 0;
 		return 0;
 	}
-	if (a->well_since_ms == 0) {
+	if (a->well_since_ms == 0)
 		a->well_since_ms = now == 0 ? 1 : now;
-		if (a->set.settling_ms > 0)
-			a->ops->timer(a->ctx, APPLY_TIMER_SETTLE, a->set.settling_ms);
-	}
-	return now - a->well_since_ms >= a->set.settling_ms;
+	if (now - a->well_since_ms >= a->set.settling_ms)
+		return 1;
+	/* each time anew: a timer may fire a little early, since the loop's clock stands while it works */
+	a->ops->timer(a->ctx, APPLY_TIMER_SETTLE, a->set.settling_ms - (now - a->well_since_ms));
+	return 0;
 }
 
 void

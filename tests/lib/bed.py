@@ -144,14 +144,14 @@ class Bed:
     def __exit__(self, kind, error, trace):
         for daemon in self.daemons:
             if error is not None:
-                print("# ---- the daemon's log\n" + "".join(f"# {line}\n" for line in daemon.log()[-80:]), end="")
+                print("# ---- the daemon's log\n" + "".join(f"# {line}\n" for line in daemon.log()[-800 if os.environ.get('VERBOSE') else -80:]), end="")
             daemon.end()
         for server in self.servers:
             if error is not None:
                 print("# ---- what the server saw\n" + "".join(f"# {line}\n" for line in server.tell().splitlines()), end="")
             server.end()
         if error is not None:
-            tail = self.agent_log().splitlines()[-15:]
+            tail = [line for line in self.agent_log().splitlines() if not line.startswith("chatter")][-15:]
             print("# ---- the agent's log\n" + "".join(f"# {line[:300]}\n" for line in tail), end="", flush=True)
         left = self.running()
         told = [f"{p} {' '.join(proc.arguments(p))}" for p in left]
@@ -166,7 +166,7 @@ class Bed:
 class Daemon:
     def __init__(self, bed, verbose=False, env=None, wrapper=()):
         self.bed = bed
-        self.verbose = verbose
+        self.verbose = verbose or bool(os.environ.get("VERBOSE"))
         self.env = env
         self.wrapper = list(wrapper)  # a command to run it under
         self.process = None

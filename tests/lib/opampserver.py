@@ -9,6 +9,8 @@ import time
 
 sys.path.insert(0, os.path.join(os.environ["O"], "gen", "python"))
 
+from tap import until  # noqa: E402
+
 import websockets  # noqa: E402
 from opamp.v1 import opamp_pb2 as opamp  # noqa: E402
 
@@ -265,6 +267,16 @@ class Server:
         return self.wait(lambda m: any(data in f.body for f in m.effective_config.config_map.config_map.values()),
                          seconds, f"an effective configuration with {text!r}", since)
 
+    def wait_last_effective(self, text, seconds=15):
+        """Until the newest effective configuration has this text (it is not sent again unchanged)."""
+        def look():
+            with self.changed:
+                for r in reversed(self.messages):
+                    if r.msg.HasField("effective_config"):
+                        return any(text.encode() in f.body for f in r.msg.effective_config.config_map.config_map.values())
+            return False
+        until(look, seconds, f"the newest effective configuration to have {text!r}\n{self.tell()}")
+
     def wait_connections(self, count, seconds=15):
         """Until so many connections were ever accepted."""
         end = time.monotonic() + seconds
@@ -285,9 +297,17 @@ class Server:
 
     def tell(self, since=0):
         """What came, for people."""
-        lines = []
-        for r in self.messages[since:][-40:]:
+        lines, dull = [], 0
+        for r in self.messages[since:][-400:]:
             m = r.msg
+            if {f.name for f, _ in m.ListFields()} <= {"instance_uid", "sequence_num", "capabilities", "effective_config"}:
+                dull += 1
+                if dull > 3:
+                    continue
+            elif dull > 3:
+                lines.append(f"  ... {dull - 3} more of these")
+            if {f.name for f, _ in m.ListFields()} - {"instance_uid", "sequence_num", "capabilities", "effective_config"}:
+                dull = 0
             parts = [f.name for f, _ in m.ListFields() if f.name not in ("instance_uid", "sequence_num", "capabilities")]
             extra = ""
             if m.HasField("health"):
@@ -296,7 +316,7 @@ class Server:
                 s = m.remote_config_status
                 extra += f" status={s.status} {s.last_remote_config_hash.hex()[:8]} {s.error_message[:300]!r}"
             lines.append(f"  {r.time:.3f} #{m.sequence_num} {' '.join(parts)}{extra}")
-        return "\n".join(lines)
+        return "\n".join(lines[-60:])
 
 
 def make_tls(directory, name="127.0.0.1", client=False):
