@@ -9,7 +9,6 @@ import fcntl
 import os
 import re
 import select
-import signal
 import socket
 import struct
 import subprocess
@@ -231,9 +230,6 @@ class Child:
         self.process.kill()
         self.process.wait()
         self.parent.close()
-
-    def killed_by_filter(self):
-        return self.process.poll() == -signal.SIGSYS
 
 
 class Tap:
