@@ -294,7 +294,7 @@ def expansion(user):
         for text in ("${env:HOME}", "${file:/etc/passwd}", "x${env:HOME}y", "${http://127.0.0.1/}"):
             bad = server.offer({"main.yaml": config("bad") + f"  value: \"{text}\"\n"})
             why = server.wait_status(FAILED, bad).msg.remote_config_status.error_message
-            assert "main.yaml:12:" in why and "policy.remote_expansion" in why, why
+            assert "main.yaml:12:" in why and "remote_expansion" in why, why
         same(daemon.agent(), pid, "the agent's pid")
         daemon.stop()
         daemon = bed.daemon(server, {"policy": {"remote_expansion": ["env:KEY"]}, "agent": {"env": {"KEY": "value"}}})
@@ -383,7 +383,7 @@ def reload(user):
         why = server.wait_status(FAILED, dies_now, since=since).msg.remote_config_status.error_message
         assert "cannot reload" in why, why
         daemon.agent(other_than=pid)
-        server.wait_effective("fake_name: one", since=since)
+        server.wait_last_effective("fake_name: one")
         server.wait_healthy(since=since)
         sick = server.offer({"main.yaml": config("sick", unhealthy_after=100)})
         since = server.mark()

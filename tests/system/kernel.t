@@ -231,7 +231,8 @@ def agent(user):
         assert int(s["SigBlk"], 16) & ~0x4003 == 0, s["SigBlk"]  # HUP, INT, TERM: the fake agent's own doing
         if not ROOT:
             return
-        same(proc.read(pid, "environ").split(b"\0")[:-1], [b"ONLY=this"], "its environment")
+        same(proc.read(pid, "environ").split(b"\0")[:-1], [b"ONLY=this", b"TMPDIR=" + bed.path("var", "work", "tmp").encode()],
+             "its environment")
         same(os.path.realpath(f"/proc/{pid}/cwd"), bed.path("var", "work"), "its working directory")
         d = proc.descriptors(pid)
         same(d.get(0), "/dev/null", "descriptor 0")

@@ -30,6 +30,8 @@ def look(bed, server, daemon, secrets, agent_may=()):
         places[f"environ of {name} ({pid})"] = proc.read(pid, "environ")
     for top, _, files in os.walk(bed.path("var")):
         for name in files:
+            if not os.path.isfile(os.path.join(top, name)):
+                continue
             with open(os.path.join(top, name), "rb") as f:
                 places[os.path.join(top, name)] = f.read()
     if os.path.exists(bed.path("opampctl")):
