@@ -25,7 +25,6 @@ put_daemon(const struct confd *c, struct record_writer *w)
 	char path[4096 + 32];
 
 	record_put(w, CK_INSTANCE_UID, 0, 0, c->uid, UUID_SIZE);
-	record_put_u64(w, CK_OWNER_UID, c->env.owner_uid);
 	put_text(w, CK_STORAGE, storage);
 	if (dir != NULL)
 		(void)snprintf(path, sizeof(path), "%s/agent.log", dir);
@@ -235,7 +234,6 @@ put_children(const struct confd *c, struct record_writer *w)
 
 	put_agent(c, w);
 	record_put_string(w, CK_AGENT_SANDBOX, sandboxes[sandbox < 3 ? sandbox : 1]);
-	record_put_u64(w, CK_WEAK, c->env.weak != 0);
 	for (i = 0; i < PROC_COUNT; i++) {
 		const struct msg_child *m = &c->children[i];
 

@@ -230,6 +230,8 @@ answer(struct client *cl, const struct control_request *rq)
 	if (rq->verb == CONTROL_STATUS || rq->verb == CONTROL_CHILDREN) {
 		record_put_string(&w, CK_VERSION, OPAMPD_VERSION);
 		record_put_u64(&w, CK_PID, (uint64_t)getpid());
+		record_put_u64(&w, CK_OWNER_UID, c->env.owner_uid);
+		record_put_u64(&w, CK_WEAK, c->env.weak);
 	}
 	result = c->ops->answer(c->ctx, rq, may == 2, &w, &err);
 	if (result == CONTROL_OK && record_finish(&w, &body, &len, &err) == -1)

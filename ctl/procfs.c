@@ -142,7 +142,7 @@ procfs_read(struct procfs *p, pid_t pid, struct error *err)
 
 	memset(p, 0, sizeof(*p));
 	p->pid = pid;
-	p->descriptors = p->dumpable = -1;
+	p->descriptors = p->dumpable = p->log_is_file = -1;
 	(void)snprintf(path, sizeof(path), "/proc/%d", (int)pid);
 	dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir == -1)
@@ -164,6 +164,8 @@ procfs_read(struct procfs *p, pid_t pid, struct error *err)
 	/* files of a process that is not dumpable belong to root */
 	if (p->uid[1] != 0 && fstatat(dir, "fd", &st, 0) == 0)
 		p->dumpable = st.st_uid != 0;
+	if (fstatat(dir, "fd/2", &st, 0) == 0)
+		p->log_is_file = S_ISREG(st.st_mode);
 	read_limits(p, dir);
 	count_descriptors(p, dir);
 	read_namespaces(p, dir);

@@ -40,7 +40,8 @@ struct procfs {
 	int no_new_privs, seccomp, filters, threads;
 	int dumpable;                   /* 1 yes, 0 no, -1 cannot be seen (same as root's) */
 	uint64_t limits[PROCFS_LIMITS]; /* UINT64_MAX = none */
-	int descriptors;                /* -1 = not permitted to look */
+	int log_is_file; /* 1 descriptor 2 is a regular file, 0 not, -1 not permitted to look */
+	int descriptors; /* -1 = not permitted to look */
 	uint64_t namespaces[PROCFS_NAMESPACES]; /* 0 = not permitted; order of procfs_namespaces */
 };
 

@@ -230,7 +230,11 @@ check_limits(struct report *r, const struct seen *s)
 		return;
 	if (policy->limit_nofile != 0)
 		check_limit(r, "open files", p->limits[PROCFS_NOFILE], policy->limit_nofile);
-	if (policy->limit_fsize != 0)
+	/* not set where the log is a file: see sandbox.c of privsep */
+	if (policy->limit_fsize != 0 && p->log_is_file != 0)
+		line(r, "file size", p->limits[PROCFS_FSIZE] == UINT64_MAX ? "none" : "limited",
+		    "limited, unless the log is a file", p->log_is_file == 1 ? WEAKER : UNKNOWN);
+	else if (policy->limit_fsize != 0)
 		check_limit(r, "file size", p->limits[PROCFS_FSIZE], policy->limit_fsize);
 	if (policy->limit_data != 0)
 		check_limit(r, "data size", p->limits[PROCFS_DATA], policy->limit_data);

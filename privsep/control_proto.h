@@ -77,7 +77,7 @@ struct control_answer {
 enum control_key {
 	CK_NONE,
 	CK_ROW, /* u64: begins a row of a list; what follows belongs to it.  Value: the row's number */
-	/* daemon (CK_VERSION and CK_PID are put in by control.c) */
+	/* daemon (CK_VERSION, CK_PID, CK_OWNER_UID and CK_WEAK are put in by control.c) */
 	CK_VERSION,      /* text */
 	CK_PID,          /* u64: of confd */
 	CK_INSTANCE_UID, /* 16 bytes */

@@ -71,6 +71,15 @@ lower_limit(int resource, uint64_t value, struct error *err)
 	return 0;
 }
 
+/* Where the log is a regular file, the limit would end whoever writes a line to it. */
+static int
+log_is_file(void)
+{
+	struct stat st;
+
+	return fstat(2, &st) == 0 && S_ISREG(st.st_mode);
+}
+
 static int
 enter_limits(const struct policy *p, struct error *err)
 {
@@ -78,7 +87,8 @@ enter_limits(const struct policy *p, struct error *err)
 		return -1;
 	if (p->limit_nofile != 0 && lower_limit(RLIMIT_NOFILE, p->limit_nofile, err) == -1)
 		return -1;
-	if (p->limit_fsize != 0 && lower_limit(RLIMIT_FSIZE, p->limit_fsize, err) == -1)
+	if (p->limit_fsize != 0 && !log_is_file() &&
+	    lower_limit(RLIMIT_FSIZE, p->limit_fsize, err) == -1)
 		return -1;
 #ifndef OPAMPD_SANITIZED /* the sanitizers' shadow counts as data */
 	if (p->limit_data != 0 && lower_limit(RLIMIT_DATA, p->limit_data, err) == -1)
