@@ -153,12 +153,6 @@ read_composed(struct apply *a, const char *data, size_t len, struct error *err)
 }
 
 static int
-runs_committed(const struct apply *a)
-{
-	return a->committed != 0 && !a->switched && !a->stopped && a->run_generation != 0;
-}
-
-static int
 is_text_of(struct apply *a, uint64_t generation)
 {
 	char *text = NULL;
@@ -171,16 +165,12 @@ is_text_of(struct apply *a, uint64_t generation)
 	return same;
 }
 
+/* The agent was put on these very bytes already, and stays on them. */
 static int
-is_committed_text(struct apply *a)
+runs_text(struct apply *a)
 {
-	return is_text_of(a, a->committed);
-}
-
-static int
-is_base_text(struct apply *a)
-{
-	return a->base != 0 && a->run_generation == a->base && is_text_of(a, a->base);
+	return !a->switched && !a->stopped && a->run_generation != 0 &&
+	       is_text_of(a, a->run_generation);
 }
 
 void
@@ -205,7 +195,7 @@ apply_merged(struct apply *a, const struct msg_merge *m, char *data, size_t len)
 		text_ready(a);
 	} else if (read_composed(a, data, len, &err) == -1) {
 		apply_fail(a, 1, "reading what was put together: %s", err.text);
-	} else if (runs_committed(a) && is_committed_text(a)) {
+	} else if (runs_text(a)) {
 		text_ready(a); /* it was judged when it was new */
 	} else {
 		apply_enter(a, APPLY_CHECK);
@@ -230,7 +220,7 @@ ask_job(struct apply *a)
 
 static int make_generation(struct apply *a);
 static void try_it(struct apply *a);
-static void commit_same(struct apply *a);
+static void stay(struct apply *a);
 static void run_base(struct apply *a);
 
 static void
@@ -238,14 +228,10 @@ text_ready(struct apply *a)
 {
 	struct error err;
 
-	if (is_base(a) && is_base_text(a)) {
-		apply_drop(a, NULL);
-		apply_enter(a, APPLY_IDLE);
-		apply_next(a);
+	if (runs_text(a)) {
+		stay(a);
 	} else if (is_base(a)) {
 		run_base(a); /* whether it validates or not there is nothing better */
-	} else if (runs_committed(a) && is_committed_text(a)) {
-		commit_same(a);
 	} else if (a->set.validates && !a->try.trusted) {
 		if (store_candidate(a->store, a->try.text.data, a->try.text.len, &err) == -1) {
 			apply_fail(a, 1, "%s", err.text);
@@ -411,9 +397,9 @@ run_base(struct apply *a)
 	apply_next(a);
 }
 
-/* The agent runs on these very bytes already. */
+/* The agent runs on these very bytes already: they get a number, and it is not touched. */
 static void
-commit_same(struct apply *a)
+stay(struct apply *a)
 {
 	struct error err;
 
@@ -426,8 +412,14 @@ commit_same(struct apply *a)
 	}
 	if (make_generation(a) == -1)
 		return;
-	/* the same bytes under another number: no trial, so no order matters */
-	if (store_switch(a->store, a->try.generation, &err) == -1)
-		log_warn("%s", err.text);
-	apply_commit(a);
+	if (a->committed != 0) { /* they have proved themselves */
+		if (store_switch(a->store, a->try.generation, &err) == -1)
+			log_warn("%s", err.text);
+		apply_commit(a);
+	} else if (put_on_trial(a, &err) == -1) {
+		apply_fail(a, 1, "%s", err.text);
+	} else {
+		apply_run(a, RUN_ENSURE, a->run_generation);
+		apply_gate_begin(a);
+	}
 }

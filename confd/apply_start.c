@@ -129,62 +129,80 @@ resume_base(struct apply *a)
 	free(meta);
 }
 
-/* The record says that a trial was under way. */
 static void
-resume_trial(struct apply *a, uint64_t trial)
+resume_stopped(struct apply *a)
 {
-	const struct msg_state p = a->agent.proc;
+	a->phase = APPLY_IDLE;
+	apply_stop_agent(a);
+}
+
+/* The attempt whose trial the record says was under way. */
+static void
+recall_trial(struct apply *a, uint64_t trial)
+{
 	struct store_meta *meta = calloc(1, sizeof(*meta));
 	struct error err;
-	char text[256];
 
 	if (meta == NULL)
 		fatal("no memory for the state");
 	a->try.has_offer = a->told.status == CONFIG_APPLYING;
 	a->try.generation = trial;
-	a->switched = 1;
-	if (store_generation_meta(a->store, trial, meta, &err) == -1) {
+	if (store_generation_meta(a->store, trial, meta, &err) == -1)
 		log_warn("%s", err.text);
-		meta->source = SOURCE_NONE;
-	}
 	a->try.source = meta->source;
 	if (bytes_copy(&a->try.hash, a->try.has_offer ? a->told.hash.data : meta->hash,
 		a->try.has_offer ? a->told.hash.len : meta->hash_len) == -1)
 		fatal("no memory for the state");
 	(void)store_generation_remote(
 	    a->store, trial, &a->try.remote.data, &a->try.remote.len, NULL);
-	if (!a->try.has_offer)
-		a->recompose = 1;
-	if (meta->source != SOURCE_NONE && p.generation == trial &&
-	    (p.state == AGENT_RUNNING || p.state == AGENT_STARTING)) {
+	free(meta);
+}
+
+/* 1: what is to run is decided, or will be by the gate; 0: the trial is over, and nothing runs. */
+static int
+resume_trial(struct apply *a, uint64_t trial)
+{
+	const struct msg_state p = a->agent.proc;
+	char text[256];
+
+	recall_trial(a, trial);
+	a->recompose = !a->set.raw; /* what it goes back to may be of another day */
+	if (!lives(&p)) {
+		(void)snprintf(a->fail_text, sizeof(a->fail_text),
+		    "interrupted: opampd ended, or the host did, while it was being tried");
+		a->fail_passing = 1;
+		a->phase = APPLY_ROLLBACK;
+		apply_rollback_close(a);
+		return 0;
+	}
+	a->switched = 1;
+	if (p.generation == 0 || !apply_same_text(a, p.generation, trial)) {
+		apply_fail(a, 1, "interrupted: opampd ended before the agent was started on it");
+	} else if (p.state == AGENT_RUNNING || p.state == AGENT_STARTING) {
 		log_info("generation %llu is still on trial", (unsigned long long)trial);
-		apply_run(a, RUN_ENSURE, trial);
+		apply_run(a, RUN_ENSURE, p.generation);
 		apply_gate_begin(a);
-	} else if (p.generation == trial && lives(&p)) {
+	} else {
 		apply_fail(a, 1, "the agent did not run on it: %s",
 		    apply_exit_text(text, sizeof(text), p.exit, p.value, p.stage));
-	} else {
-		apply_fail(
-		    a, 1, "interrupted: opampd ended, or the host did, while it was being tried");
 	}
-	free(meta);
+	return 1;
 }
 
 static void
 resume(struct apply *a)
 {
 	const struct store_state *st = store_state(a->store);
+	int decided = st->phase == PHASE_TRIAL && st->trial != 0 && resume_trial(a, st->trial);
 
-	if (st->phase == PHASE_TRIAL && st->trial != 0) {
-		resume_trial(a, st->trial);
-	} else if (a->stopped) {
-		a->phase = APPLY_IDLE;
-		apply_stop_agent(a);
-	} else if (a->committed != 0) {
+	if (decided)
+		;
+	else if (a->stopped)
+		resume_stopped(a);
+	else if (a->committed != 0)
 		resume_committed(a);
-	} else {
+	else
 		resume_base(a);
-	}
 	a->ops->changed(a->ctx);
 	if (a->pending.data != NULL && a->phase != APPLY_IDLE)
 		apply_take_pending(a);
