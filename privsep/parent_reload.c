@@ -175,9 +175,10 @@ parent_reload_done(struct parent *p)
 			changed |= settings_has(&p->settings, SET_CA_FILE) ||
 				   settings_has(&p->settings, SET_CERT_FILE) ||
 				   settings_has(&p->settings, SET_KEY_FILE);
-		/* its knowledge of the agent's program and group is of the start */
+		/* its knowledge of the agent's program, group and local files is of the start */
 		if (i == PROC_CONFD)
-			changed |= binary || old_command.gid != p->command.gid;
+			changed |= binary || old_command.gid != p->command.gid ||
+				   settings_has(&p->settings, SET_CONFIG_FILES);
 		close(p->sections[i]);
 		p->sections[i] = p->new_sections[i];
 		p->new_sections[i] = -1;
