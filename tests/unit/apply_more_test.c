@@ -351,6 +351,50 @@ test_link_has_another_port(void **state_)
 }
 
 static void
+test_power_loss_in_a_trial_and_another_port(void **state_)
+{
+	struct world *w = world_committed(world_new());
+
+	(void)state_;
+	tried(w, "h2", "two");
+	w->set.port = PORT + 1;
+	cold(w);
+	assert_string_equal(w->told, "F");
+	assert_int_equal(w->runs, 0); /* generation 1 would not find us: it is brought up to date */
+	composed(w, "local, new port");
+	assert_int_equal(w->runs, 1);
+	assert_int_equal(w->run.generation, 3);
+	assert_string_equal(w->told, "F");
+	world_free(w);
+}
+
+/* Nothing was committed yet, and the offer adds nothing: it is proved on the process that runs. */
+static void
+test_same_text_before_anything_was_committed(void **state_)
+{
+	struct world *w = world_new();
+
+	(void)state_;
+	world_boot(w);
+	composed(w, text_of("local"));
+	runs(w);
+	offer(w, "h1", "");
+	composed(w, text_of("local"));
+	assert_int_equal(w->run.how, RUN_ENSURE);
+	assert_int_equal(w->run.generation, 1);
+	state(w, AGENT_RUNNING);
+	world_crash(w); /* confd dies: it goes on */
+	world_boot(w);
+	assert_int_equal(w->run.how, RUN_ENSURE);
+	state(w, AGENT_RUNNING);
+	well(w);
+	pass(w, 2000);
+	assert_string_equal(w->told, "A");
+	assert_int_equal(w->store.state.committed, 2);
+	world_free(w);
+}
+
+static void
 test_confd_restarts_agent_is_not_touched(void **state_)
 {
 	struct world *w = world_committed(world_new());
@@ -868,6 +912,8 @@ main(void)
 	    cmocka_unit_test(test_committed_one_runs_at_once),
 	    cmocka_unit_test(test_local_files_changed_while_we_were_away),
 	    cmocka_unit_test(test_link_has_another_port),
+	    cmocka_unit_test(test_power_loss_in_a_trial_and_another_port),
+	    cmocka_unit_test(test_same_text_before_anything_was_committed),
 	    cmocka_unit_test(test_confd_restarts_agent_is_not_touched),
 	    cmocka_unit_test(test_confd_restarts_before_anything_was_committed),
 	    cmocka_unit_test(test_first_offer_fails_back_to_what_is_local),
