@@ -227,6 +227,7 @@ enum got {
 	GOT_END,     /* the end or a failure was dealt with */
 };
 
+/* why: NULL when it just closed. */
 static enum got
 peer_left(struct transport *t, const char *why)
 {
@@ -235,9 +236,11 @@ peer_left(struct transport *t, const char *why)
 	/* a server that refuses may end its answer by closing */
 	if (t->phase == PHASE_UPGRADE && upgrade_eof(t->upgrade, &err))
 		over(t, err.text);
+	else if (why != NULL)
+		over(t, why);
 	else
 		over(t, t->phase == PHASE_UPGRADE ? "it closed the connection instead of answering"
-						  : why);
+						  : "it closed the connection without a goodbye");
 	return GOT_END;
 }
 
@@ -262,7 +265,7 @@ read_tls(struct transport *t, void *buf, size_t size, size_t *n)
 		(void)event_add(t->writing, NULL);
 		return GOT_NOTHING;
 	case TLS_CLOSED:
-		return peer_left(t, "it closed the connection without a goodbye");
+		return peer_left(t, NULL);
 	case TLS_FAILED:
 	default:
 		return peer_left(t, err.text);
@@ -282,7 +285,7 @@ read_plain(struct transport *t, void *buf, size_t size, size_t *n)
 		return GOT_SOME;
 	}
 	if (got == 0)
-		return peer_left(t, "it closed the connection without a goodbye");
+		return peer_left(t, NULL);
 	if (errno == EAGAIN || errno == EWOULDBLOCK)
 		return GOT_NOTHING;
 	return peer_left(t, strerror(errno));
