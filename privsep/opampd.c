@@ -189,6 +189,18 @@ copy_environment(void)
 	return copy;
 }
 
+/* Also where the kernel shows it (/proc/PID/environ): it may hold secrets that the settings name (I12). */
+static void
+empty_environment(void)
+{
+	size_t i;
+
+	for (i = 0; environ != NULL && environ[i] != NULL; i++)
+		explicit_bzero(environ[i], strlen(environ[i]));
+	if (clearenv() != 0)
+		fatal("no empty environment");
+}
+
 static void
 init(struct parent *p, const struct options *o)
 {
@@ -287,7 +299,6 @@ main(int argc, char **argv)
 		fatal("changing to /: %s", strerror(errno));
 	tell_start(p);
 	restrict_self(p);
-	if (clearenv() != 0)
-		fatal("no empty environment");
+	empty_environment();
 	return parent_run(p);
 }
