@@ -47,7 +47,8 @@ line(struct report *r, const char *aspect, const char *kernel, const char *decla
 	out_string(r->c->w, "aspect", aspect);
 	out_string(r->c->w, "kernel", v == UNKNOWN ? "only root may look" : kernel);
 	/* what is long and as declared is not said twice to people */
-	if (!r->c->json && v == SAME && strlen(kernel) > 40 && strcmp(kernel, declared) == 0)
+	if (!r->c->json && v == SAME && declared != NULL && strlen(kernel) > 40 &&
+	    strcmp(kernel, declared) == 0)
 		declared = "the same";
 	out_string(r->c->w, "declared", declared);
 	out_string(r->c->w, "verdict", words[v]);
