@@ -29,8 +29,9 @@ const struct policy policy_procd = {
     .paths = paths,
     .landlock = 1,
     .scope_signal = 0,
+    .ends_by_itself = 1, /* when the parent dies it ends the agent's group, then itself */
     .limit_nofile = 32,
-    .limit_fsize = 1,
+    .limit_fsize = 0, /* it can make no file, and the log may be one */
     .limit_data = 64 * MIB,
     .limit_nproc = 0,
 };

@@ -363,7 +363,7 @@ sandbox_enter(const struct policy *p, const struct msg_start *start, struct sand
 	    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == -1)
 		return error_errno(err, "setting no_new_privs and not dumpable");
 	/* after the change of user, which clears it; then look: the parent may be gone already */
-	if (prctl(PR_SET_PDEATHSIG, 9, 0, 0, 0) == -1)
+	if (!p->ends_by_itself && prctl(PR_SET_PDEATHSIG, 9, 0, 0, 0) == -1)
 		return error_errno(err, "asking to end with the parent");
 	if (getppid() != parent)
 		return error_set(err, "the parent is gone");

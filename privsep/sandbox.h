@@ -58,6 +58,7 @@ struct policy {
 	const struct landlock_path *paths;   /* ends with path NULL; everything else is denied */
 	int landlock;                        /* 0: none (parent) */
 	int scope_signal;                    /* Landlock: no signal out of the domain */
+	int ends_by_itself; /* 1: no signal when the parent dies: it has to end others first */
 	uint64_t limit_nofile, limit_fsize, limit_data; /* 0 = not set */
 	int limit_nproc;                                /* -1 = not set */
 };

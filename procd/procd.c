@@ -260,8 +260,12 @@ main(void)
 	child_sandbox(&p->child);
 	status = child_loop(&p->child);
 	/* the parent is gone: nothing of the agent may outlive it (I9) */
-	for (i = 0; i < HANDLES; i++)
-		if (p->handles[i].start != 0 && p->handles[i].kill_fd >= 0)
+	for (i = 0; i < HANDLES; i++) {
+		if (p->handles[i].start == 0)
+			continue;
+		if (p->handles[i].kill_fd >= 0)
 			(void)!write(p->handles[i].kill_fd, "1", 1);
+		do_signal(p, p->handles[i].start, SIGKILL);
+	}
 	return status;
 }
