@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -62,41 +63,100 @@ allow_ports(struct rules *r, const struct settings *s, enum setting key, uint64_
 	}
 }
 
+/* A path whose last name is no link: what it points to may be what we hide, or not ours to give. */
+static void
+allow_real(struct rules *r, const char *path, uint64_t rights)
+{
+	int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	struct error err;
+	struct stat st;
+
+	if (fd == -1) { /* what is not there, or not to be seen, needs no right */
+		r->failed |= errno != ENOENT && errno != ENOTDIR && errno != EACCES;
+		return;
+	}
+	if (fstat(fd, &st) == -1 ||
+	    (!S_ISLNK(st.st_mode) && sandbox_landlock_fd(r->set, r->abi, fd, rights, &err) == -1))
+		r->failed = 1;
+	close(fd);
+}
+
+struct hidden {
+	char path[AGENT_HIDDEN][PATH_MAX]; /* as the kernel sees them: no link on the way */
+	size_t count;
+};
+
+enum relation {
+	BESIDE,
+	ABOVE,
+	HIDDEN
+};
+
+static enum relation
+relation_of(const struct hidden *h, const char *path)
+{
+	size_t i, len = strlen(path);
+	enum relation found = BESIDE;
+
+	for (i = 0; i < h->count; i++) {
+		if (strncmp(h->path[i], path, len) != 0)
+			continue;
+		if (h->path[i][len] == '\0')
+			return HIDDEN;
+		if (h->path[i][len] == '/')
+			found = ABOVE;
+	}
+	return found;
+}
+
 /*
- * Landlock only gives: to leave one directory out, everything beside the way to it is given, level
- * by level.  What is made later beside that way is out of reach until the next start.
+ * Landlock only gives: to leave something out, everything beside the way to it is given, level by
+ * level.  What is made later beside that way is out of reach until the next start.
  */
 static void
-allow_all_but(struct rules *r, const char *hidden)
+allow_beside(struct rules *r, const struct hidden *h, const char *dir, unsigned depth)
 {
-	char prefix[PATH_MAX] = "/", below[PATH_MAX], name[NAME_MAX + 1];
-	const char *rest = hidden;
+	char below[PATH_MAX];
 	struct dirent *e;
 	DIR *d;
 
-	while (*rest == '/')
-		rest++;
-	while (*rest != '\0') {
-		(void)snprintf(name, sizeof(name), "%.*s", (int)strcspn(rest, "/"), rest);
-		d = opendir(prefix);
-		while (d != NULL && (e = readdir(d)) != NULL) {
-			if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
-			    strcmp(e->d_name, name) == 0)
-				continue;
-			if (snprintf(below, sizeof(below), "%s%s%s", prefix,
-				prefix[1] == '\0' ? "" : "/", e->d_name) < (int)sizeof(below))
-				allow(r, below, READ_EXECUTE);
+	d = depth > PATH_MAX / 2 ? NULL : opendir(dir);
+	while (d != NULL && (e = readdir(d)) != NULL) {
+		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
+		    snprintf(below, sizeof(below), "%s/%s", dir[1] == '\0' ? "" : dir, e->d_name) >=
+			(int)sizeof(below))
+			continue;
+		switch (relation_of(h, below)) {
+		case HIDDEN:
+			break;
+		case ABOVE:
+			allow_beside(r, h, below, depth + 1);
+			break;
+		case BESIDE:
+		default:
+			allow_real(r, below, READ_EXECUTE);
+			break;
 		}
-		if (d != NULL)
-			closedir(d);
-		if (snprintf(below, sizeof(below), "%s%s%s", prefix, prefix[1] == '\0' ? "" : "/",
-			name) >= (int)sizeof(below))
-			return;
-		memcpy(prefix, below, strlen(below) + 1);
-		rest += strcspn(rest, "/");
-		while (*rest == '/')
-			rest++;
 	}
+	if (d != NULL)
+		closedir(d);
+}
+
+static void
+allow_all_but(struct rules *r, const struct agent_command *c)
+{
+	struct hidden h = {.count = 0};
+	size_t i;
+
+	for (i = 0; i < AGENT_HIDDEN; i++) {
+		if (c->hidden[i] == NULL)
+			continue;
+		if (realpath(c->hidden[i], h.path[h.count]) != NULL)
+			h.count++;
+		else if (errno != ENOENT)
+			r->failed = 1; /* rather no agent than one that reads it */
+	}
+	allow_beside(r, &h, "/", 0);
 	allow(r, "/", LL_FS_READ_DIR); /* names only */
 }
 
@@ -106,11 +166,11 @@ standard(struct rules *r, const struct agent_command *c)
 	char path[PATH_MAX];
 
 	if (c->unprivileged)
-		allow_all_but(r, c->storage_path);
+		allow_all_but(r, c);
 	else
 		allow(r, "/", READ_EXECUTE);
 	(void)snprintf(path, sizeof(path), "%s/agent", c->storage_path);
-	allow(r, path, LL_FS_READ);
+	allow_real(r, path, LL_FS_READ); /* the directory is confd's: a link could point anywhere */
 }
 
 static void
@@ -127,7 +187,7 @@ strict_rules(struct rules *r, const struct agent_command *c)
 	allow(r, "/lib64", READ_EXECUTE);
 	allow(r, "/usr/lib", READ_EXECUTE);
 	(void)snprintf(path, sizeof(path), "%s/agent", c->storage_path);
-	allow(r, path, LL_FS_READ);
+	allow_real(r, path, LL_FS_READ); /* the directory is confd's: a link could point anywhere */
 	allow_list(r, c->settings, SET_STRICT_READ, LL_FS_READ);
 	allow_list(r, c->settings, SET_STRICT_EXECUTE, READ_EXECUTE);
 	if (r->abi >= 4) {

@@ -92,15 +92,27 @@ capabilities(uint64_t keep)
 	return 0;
 }
 
+static uint64_t
+permitted(void)
+{
+	struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
+	struct __user_cap_data_struct data[2];
+
+	if (syscall(SYS_capget, &head, data) == -1)
+		return 0;
+	return (uint64_t)data[1].permitted << 32 | data[0].permitted;
+}
+
 static int
-become(const struct agent_command *c)
+become(const struct agent_command *c, int own_users)
 {
 	struct error err;
 
 	if (sandbox_bounding(c->capabilities, &err) == -1)
 		return -1;
+	/* in a user namespace of its own it has all of them until here */
 	if (c->unprivileged)
-		return 0;
+		return capabilities(own_users ? 0 : c->capabilities & permitted());
 	if (prctl(PR_SET_KEEPCAPS, c->capabilities != 0, 0, 0, 0) == -1 ||
 	    setgroups(c->group_count, c->groups) == -1 || setresgid(c->gid, c->gid, c->gid) == -1 ||
 	    setresuid(c->uid, c->uid, c->uid) == -1)
@@ -175,6 +187,45 @@ execute(int executable, char **argv, char **env)
 	(void)syscall(SYS_execveat, executable, "", argv, env, AT_EMPTY_PATH);
 }
 
+/* In a PID namespace of its own the parent's number is 0: the report's other end tells. */
+static int
+parent_is_gone(pid_t parent, int own_pids)
+{
+	struct pollfd report = {.fd = REPORT_FD};
+
+	if (!own_pids)
+		return getppid() != parent;
+	return poll(&report, 1, 0) != 0;
+}
+
+static int
+write_map(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), r;
+
+	if (fd == -1)
+		return -1;
+	r = write(fd, text, strlen(text)) == (ssize_t)strlen(text) ? 0 : -1;
+	close(fd);
+	return r;
+}
+
+/* In a new user namespace: the agent is who it was.  Our files in /proc are ours while dumpable. */
+static void
+map_ids(const struct agent_command *c)
+{
+	char uids[64], gids[64];
+
+	(void)snprintf(uids, sizeof(uids), "%u %u 1", c->uid, c->uid);
+	(void)snprintf(gids, sizeof(gids), "%u %u 1", c->gid, c->gid);
+	if (prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == -1 ||
+	    write_map("/proc/self/setgroups", "deny") == -1 ||
+	    write_map("/proc/self/uid_map", uids) == -1 ||
+	    write_map("/proc/self/gid_map", gids) == -1)
+		log_warn("mapping the agent's ids in its user namespace: %s", strerror(errno));
+	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
+
 static void
 child(const struct agent_command *given, char **argv, int out, int err_fd, int secret, int report,
     pid_t parent, int own_pids)
@@ -184,6 +235,8 @@ child(const struct agent_command *given, char **argv, int out, int err_fd, int s
 	uint64_t mode = settings_u64(c->settings, SET_SANDBOX);
 	struct error err;
 
+	if (own_pids && c->unprivileged)
+		map_ids(c);
 	fresh_signals();
 	(void)umask(027);
 	(void)setsid();
@@ -193,13 +246,13 @@ child(const struct agent_command *given, char **argv, int out, int err_fd, int s
 		fail(STAGE_LIMITS);
 	if (fchdir(c->work_dir) == -1)
 		fail(STAGE_DIRECTORY);
-	if (become(c) == -1)
+	if (become(c, own_pids && c->unprivileged) == -1)
 		fail(STAGE_IDS);
 	(void)mkdirat(c->work_dir, "tmp", 0700); /* as the agent: the directory is its own */
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1)
 		fail(STAGE_IDS);
 	/* after the change of user, which clears it; then look: the parent may be gone already */
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == -1 || (!own_pids && getppid() != parent))
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == -1 || parent_is_gone(parent, own_pids))
 		fail(STAGE_IDS);
 	if (mode != 0 && agent_landlock(c, mode == 2) == -1)
 		fail(STAGE_LANDLOCK);
@@ -207,34 +260,6 @@ child(const struct agent_command *given, char **argv, int out, int err_fd, int s
 		fail(STAGE_SECCOMP);
 	execute(executable, argv, c->env);
 	fail(STAGE_EXEC);
-}
-
-static int
-write_map(pid_t pid, const char *file, const char *text)
-{
-	char path[64];
-	int fd, r;
-
-	(void)snprintf(path, sizeof(path), "/proc/%d/%s", pid, file);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd == -1)
-		return -1;
-	r = write(fd, text, strlen(text)) == (ssize_t)strlen(text) ? 0 : -1;
-	close(fd);
-	return r;
-}
-
-static int
-map_ids(pid_t pid)
-{
-	char uids[64], gids[64];
-
-	(void)snprintf(uids, sizeof(uids), "%u %u 1", getuid(), getuid());
-	(void)snprintf(gids, sizeof(gids), "%u %u 1", getgid(), getgid());
-	(void)write_map(pid, "setgroups", "deny");
-	if (write_map(pid, "uid_map", uids) == -1)
-		return -1;
-	return write_map(pid, "gid_map", gids);
 }
 
 static void
@@ -247,36 +272,37 @@ close_all(int *fds, size_t n)
 			close(fds[i]);
 }
 
-/* clone3 like fork; wait_fd: in a new user namespace the child waits for its ids to be mapped. */
+/* clone3 like fork. */
 static pid_t
 spawn_process(const struct agent_command *c, int group, int *pidfd, int *own_pids)
 {
-	struct clone_args ca = {.flags = CLONE_PIDFD, .exit_signal = SIGCHLD};
+	struct clone_args ca = {.flags = CLONE_PIDFD, .exit_signal = SIGCHLD}, with_namespaces;
 	pid_t pid;
 
 	ca.pidfd = (__u64)(uintptr_t)pidfd;
-	*own_pids = group == -1;
+	/* an ordinary user's agent could signal us: there it gets its own PIDs in any case */
+	*own_pids = group == -1 || c->unprivileged;
 	if (group >= 0) {
 		ca.flags |= CLONE_INTO_CGROUP;
 		ca.cgroup = (__u64)group;
-	} else {
-		ca.flags |= (__u64)(CLONE_NEWPID | (c->unprivileged ? CLONE_NEWUSER : 0));
 	}
-	pid = (pid_t)syscall(SYS_clone3, &ca, sizeof(ca));
-	if (pid == -1 && group == -1) {
+	if (*own_pids) {
+		with_namespaces = ca;
+		with_namespaces.flags |=
+		    (__u64)(CLONE_NEWPID | (c->unprivileged ? CLONE_NEWUSER : 0));
+		pid = (pid_t)syscall(SYS_clone3, &with_namespaces, sizeof(ca));
+		if (pid != -1)
+			return pid;
 		*own_pids = 0;
-		ca.flags = CLONE_PIDFD;
-		pid = (pid_t)syscall(SYS_clone3, &ca, sizeof(ca));
 	}
-	return pid;
+	return (pid_t)syscall(SYS_clone3, &ca, sizeof(ca));
 }
 
 int
 agent_spawn(
     const struct agent_command *c, char **argv, int group, int secret, struct agent_start *s)
 {
-	/* out r,w; err r,w; report r,w; go r,w */
-	int p[8] = {-1, -1, -1, -1, -1, -1, -1, -1}, own_pids;
+	int p[6] = {-1, -1, -1, -1, -1, -1}, own_pids; /* out r,w; err r,w; report r,w */
 	struct report report = {0, 0};
 	struct timespec now;
 	pid_t me = getpid();
@@ -286,26 +312,18 @@ agent_spawn(
 	s->pidfd = s->out = s->err = -1;
 	s->stage = STAGE_FORK;
 	if (pipe2(p, O_CLOEXEC) == -1 || pipe2(p + 2, O_CLOEXEC) == -1 ||
-	    pipe2(p + 4, O_CLOEXEC) == -1 || pipe2(p + 6, O_CLOEXEC) == -1)
+	    pipe2(p + 4, O_CLOEXEC) == -1)
 		goto failed;
 	(void)clock_gettime(CLOCK_REALTIME, &now);
 	s->pid = spawn_process(c, group, &s->pidfd, &own_pids);
 	if (s->pid == -1)
 		goto failed;
 	if (s->pid == 0) {
-		char go;
-
-		close(p[7]);
-		if (read(p[6], &go, 1) != 1)
-			_exit(125);
 		child(c, argv, p[1], p[3], secret, p[5], me, own_pids);
 		_exit(125);
 	}
-	if (own_pids && c->unprivileged && map_ids(s->pid) == -1)
-		log_warn("cannot map the agent's ids: %s", strerror(errno));
 	close(p[5]);
 	p[5] = -1;
-	(void)!write(p[7], "", 1);
 	do /* until the exec closes the pipe; everything before it is ours and short */
 		n = read(p[4], &report, sizeof(report));
 	while (n == -1 && errno == EINTR);
@@ -313,12 +331,12 @@ agent_spawn(
 	s->out = p[0];
 	s->err = p[2];
 	p[0] = p[2] = -1;
-	close_all(p, 8);
+	close_all(p, 6);
 	s->stage = n == (ssize_t)sizeof(report) ? report.stage : STAGE_NONE;
 	s->error = report.error;
 	return 0; /* the process exists in every case: its end is reaped like any other */
 failed:
 	s->error = errno;
-	close_all(p, 8);
+	close_all(p, 6);
 	return -1;
 }

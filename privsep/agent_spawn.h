@@ -12,6 +12,8 @@
 #include "driver.h"
 #include "spawn_stage.h"
 
+#define AGENT_HIDDEN 4 /* our state, the settings, the private key */
+
 struct agent_command { /* everything fixed by the settings, made ready before the fork */
 	const struct settings *settings;
 	int executable; /* the file that was checked */
@@ -22,7 +24,9 @@ struct agent_command { /* everything fixed by the settings, made ready before th
 	uint64_t capabilities; /* agent.capabilities */
 	int work_dir;          /* its directory, writable */
 	char *work_path;
-	char *storage_path;              /* our state: hidden from it where we share a user */
+	char *storage_path;
+	char *hidden
+	    [AGENT_HIDDEN]; /* where we share a user: paths of ours it must not read, or NULL */
 	char *run_path, *candidate_path; /* its configuration, and one to be validated */
 	char **env;                      /* NULL-terminated */
 	unsigned link_port;

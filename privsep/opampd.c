@@ -164,8 +164,10 @@ restrict_self(struct parent *p)
 	if (setrlimit(RLIMIT_CORE, &none) == -1 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == -1 ||
 	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1)
 		fatal("restricting the parent: %s", strerror(errno));
-	if (!p->unprivileged &&
-	    (sandbox_bounding(keep, &err) == -1 || sandbox_capabilities(keep, &err) == -1))
+	/* an ordinary user may come with ambient capabilities: only the agent's are kept */
+	if (p->unprivileged)
+		keep = p->command.capabilities;
+	if (sandbox_bounding(keep, &err) == -1 || sandbox_capabilities(keep, &err) == -1)
 		fatal("restricting the parent: %s", err.text);
 	if (sandbox_seccomp(&policy_parent, &err) == -1)
 		fatal("restricting the parent: %s", err.text);

@@ -116,6 +116,33 @@ look_at_files(struct parent *p)
 	return result;
 }
 
+/* As root: neither root (I13) nor one of ours, whose processes it could signal and trace (I15). */
+static int
+refuse_user(const struct parent *p)
+{
+	static const enum setting ours[] = {SET_UID_NETD, SET_UID_LINK, SET_UID_CONFD,
+	    SET_UID_PROCD, SET_UID_CONNECT, SET_UID_MERGE};
+	char place[PATH_MAX];
+	struct record_entry e;
+	size_t i;
+
+	if (p->unprivileged)
+		return 0;
+	parent_place(p, SET_RUN_AS, place, sizeof(place));
+	if (p->command.uid == 0 || p->command.gid == 0) {
+		log_error("%s: root is refused: name an ordinary system user", place);
+		return -1;
+	}
+	for (i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+		if (record_find(&p->settings.record, (uint16_t)ours[i], &e) &&
+		    memcmp(e.value, &p->command.uid, 4) == 0) {
+			log_error(
+			    "%s: this user is opampd's own: name one for the agent alone", place);
+			return -1;
+		}
+	return 0;
+}
+
 static int
 read_command(struct parent *p)
 {
@@ -137,6 +164,8 @@ read_command(struct parent *p)
 		memcpy(&p->command.uid, e.value, 4);
 		memcpy(&p->command.gid, e.value + 4, 4);
 	}
+	if (refuse_user(p) == -1)
+		result = -1;
 	while (settings_next(&p->settings, &pos, SET_GID_EXTRA, &e) && p->command.group_count < 32)
 		memcpy(&p->command.groups[p->command.group_count++], e.value, 4);
 	pos = 0;
@@ -199,6 +228,21 @@ parent_path(const struct parent *p, enum setting key, const char *as_root, const
 	return asprintf(&out, "%s%s", p->command.storage_path, below) == -1 ? NULL : out;
 }
 
+/* Headers with credentials stand in the settings; the key is the client certificate's. */
+static void
+hide_what_is_ours(struct parent *p)
+{
+	struct agent_command *c = &p->command;
+	const char *slash = p->settings_name[0] == '/' ? "" : "/";
+
+	c->hidden[0] = strdup(c->storage_path);
+	if (c->hidden[0] == NULL || asprintf(&c->hidden[1], "%s%s%s", *slash == '\0' ? "" : p->cwd,
+					slash, p->settings_name) == -1)
+		fatal("no memory");
+	if (settings_has(&p->settings, SET_KEY_FILE))
+		c->hidden[2] = settings_string(&p->settings, SET_KEY_FILE);
+}
+
 int
 parent_command_read(struct parent *p)
 {
@@ -217,6 +261,8 @@ parent_command_read(struct parent *p)
 	    asprintf(&c->candidate_path, "%s/agent/candidate/%s", c->storage_path, name) == -1)
 		fatal("no memory");
 	free(name);
+	if (p->unprivileged)
+		hide_what_is_ours(p);
 	if (read_command(p) == -1)
 		result = -1;
 	if (open_executable(p) == -1)
@@ -253,6 +299,8 @@ parent_command_free(struct agent_command *c)
 		free(c->env[i]);
 	}
 	free(c->env);
+	for (i = 0; i < AGENT_HIDDEN; i++)
+		free(c->hidden[i]);
 	free(c->storage_path);
 	free(c->work_path);
 	free(c->run_path);
