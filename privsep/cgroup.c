@@ -182,7 +182,8 @@ cgroup_make(
 	int dir;
 
 	(void)snprintf(name, sizeof(name), "%s%u", c->prefix, start);
-	if (mkdirat(c->base, name, 0755) == -1 && errno != EEXIST)
+	/* one that is there already was killed and could not be removed: not that one again */
+	if (mkdirat(c->base, name, 0755) == -1)
 		return error_errno(err, "making the cgroup %s", name);
 	dir = openat(c->base, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir == -1)

@@ -111,23 +111,32 @@ channel_fd_is(int fd, enum fd_kind kind)
 	struct stat st;
 	struct statfs sfs;
 
-	if (fstat(fd, &st) == -1)
-		return 0;
+	/*
+	 * The seals and the socket's kind are the kernel's answers.  fstat may be a question to a file
+	 * system that a local user serves and that never answers: the parent, which takes only memory
+	 * files and sockets, never asks it.
+	 */
 	switch (kind) {
 	case FD_MEMFD:
 		return memfd_check(fd, LIMIT_MEMFD, NULL, NULL) == 0;
+	case FD_STREAM:
+		return socket_is(fd, 0, SOCK_STREAM, 0);
+	case FD_LISTENER:
+		return socket_is(fd, 0, 0, 1);
+	case FD_CHANNEL:
+		return socket_is(fd, 1, SOCK_SEQPACKET, 0);
+	case FD_NETLINK:
+		return netlink_is(fd);
+	default:
+		break;
+	}
+	if (fstat(fd, &st) == -1)
+		return 0;
+	switch (kind) {
 	case FD_FILE:
 		return S_ISREG(st.st_mode);
 	case FD_DIR:
 		return S_ISDIR(st.st_mode);
-	case FD_STREAM:
-		return S_ISSOCK(st.st_mode) && socket_is(fd, 0, SOCK_STREAM, 0);
-	case FD_LISTENER:
-		return S_ISSOCK(st.st_mode) && socket_is(fd, 0, 0, 1);
-	case FD_CHANNEL:
-		return S_ISSOCK(st.st_mode) && socket_is(fd, 1, SOCK_SEQPACKET, 0);
-	case FD_NETLINK:
-		return S_ISSOCK(st.st_mode) && netlink_is(fd);
 	case FD_PIPE:
 		return S_ISFIFO(st.st_mode);
 	case FD_PIDFD: /* an anonymous inode, or pidfs on newer kernels: no usual file type, or regular */

@@ -3,6 +3,7 @@
  */
 #include "child.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -54,6 +55,7 @@ peer_lost(struct child *c, enum proc peer)
 {
 	channel_free(c->peers[peer]);
 	c->peers[peer] = NULL;
+	c->stuffed[peer] = 0;
 	if (c->handlers->peer_down != NULL)
 		c->handlers->peer_down(c->ctx, peer);
 }
@@ -94,6 +96,7 @@ take_peer(struct child *c, struct message *m)
 		return -1;
 	old = c->peers[p->peer];
 	c->peers[p->peer] = NULL;
+	c->stuffed[p->peer] = 0;
 	if (old != NULL) {
 		channel_free(old);
 		if (c->handlers->peer_down != NULL)
@@ -204,12 +207,19 @@ child_begin(struct child *c, enum proc self, const struct child_handlers *h, voi
 void
 child_sandbox(struct child *c)
 {
+	struct policy policy = *policy_of(c->self);
 	struct sandbox_result result;
 	struct msg_ready ready;
 	struct error err;
 	uint32_t peer;
 
-	if (sandbox_enter(policy_of(c->self), &c->start, &result, &err) == -1)
+	/* agent.log may be set to be larger than any memory file */
+	if (c->self == PROC_LINK &&
+	    settings_u64(&c->settings, SET_LOG_SIZE) + LIMIT_LOG_LINE > policy.limit_fsize)
+		policy.limit_fsize = settings_u64(&c->settings, SET_LOG_SIZE) + LIMIT_LOG_LINE;
+	/* too large a file is an error of the write, not the end of the process */
+	(void)signal(SIGXFSZ, SIG_IGN);
+	if (sandbox_enter(&policy, &c->start, &result, &err) == -1)
 		fatal("entering the sandbox: %s", err.text);
 	ready = (struct msg_ready){.seccomp = (uint32_t)result.seccomp,
 	    .landlock_abi = (uint32_t)result.landlock_abi,
@@ -241,13 +251,46 @@ child_exit(struct child *c, int status)
 	_exit(status);
 }
 
+/* Not at once: the caller may be in the middle of something that needs the peer. */
+static void
+drop_stuffed(evutil_socket_t fd, short what, void *arg)
+{
+	struct child *c = arg;
+	uint32_t peer;
+
+	(void)fd;
+	(void)what;
+	for (peer = PROC_PARENT + 1; peer < PROC_COUNT; peer++)
+		if (c->stuffed[peer] && c->peers[peer] != NULL)
+			peer_lost(c, (enum proc)peer);
+}
+
+static void
+accuse_stuffed(struct child *c, enum proc peer, uint32_t type)
+{
+	struct msg_accuse accuse = {(uint32_t)peer, RULE_QUEUE, type};
+
+	log_error("%s does not read its messages", proc_name(peer));
+	c->stuffed[peer] = 1;
+	if (event_base_once(c->base, -1, EV_TIMEOUT, drop_stuffed, c, NULL) == -1)
+		fatal("no memory to drop a channel");
+	child_send(c, PROC_PARENT, MSG_CHILD_ACCUSE, &accuse, NULL, 0, -1);
+}
+
 void
 child_send(struct child *c, enum proc to, uint32_t type, const void *payload, const void *tail,
     size_t tail_len, int fd)
 {
-	if (c->peers[to] == NULL) {
+	if (c->peers[to] == NULL || c->stuffed[to]) {
 		if (fd >= 0)
 			close(fd);
+		return;
+	}
+	if (to != PROC_PARENT && (c->self == PROC_CONFD || c->self == PROC_PROCD) &&
+	    channel_queued(c->peers[to]) >= LIMIT_CHANNEL_QUEUE) {
+		if (fd >= 0)
+			close(fd);
+		accuse_stuffed(c, to, type);
 		return;
 	}
 	if (channel_send(c->peers[to], type, payload, tail, tail_len, fd) == -1)

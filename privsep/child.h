@@ -41,6 +41,7 @@ struct child {
 	const struct child_handlers *handlers;
 	void *ctx;
 	int go;
+	int stuffed[PROC_COUNT]; /* reads nothing: accused, and about to be dropped */
 };
 
 /* Blocks until CHILD_GO.  Fatal on any error: the parent starts another. */
@@ -57,7 +58,8 @@ void child_exit(struct child *c, int status) __attribute__((noreturn));
 
 /*
  * Sends to a peer; silently drops (and closes fd) when the peer is away: the full state goes out on
- * peer_up.  A full queue is fatal: a bug of ours.
+ * peer_up.  A full queue is fatal (a bug of ours), but where confd or procd sends to a neighbour: a
+ * neighbour that was taken over and reads nothing must not end them, so it is accused.
  */
 void child_send(struct child *c, enum proc to, uint32_t type, const void *payload, const void *tail,
     size_t tail_len, int fd);

@@ -72,6 +72,9 @@
 #define LIMIT_RESTARTS_PER_MINUTE  30 /* restart commands of the server acted on */
 #define LIMIT_ROTATIONS_PER_MINUTE 60
 #define LIMIT_CONNECTS_PER_SECOND  10 /* connectors started for one asker */
+#define LIMIT_MERGES_PER_SECOND    50 /* merges started for confd; more wait */
+#define LIMIT_STARTS_PER_SECOND    50 /* of the agent, validations and probes included */
+#define LIMIT_RELOADS_PER_MINUTE   12 /* that confd may ask for; SIGHUP is root's */
 
 /* State on disk. */
 #define LIMIT_GENERATIONS       10 /* settable: limits.generations */

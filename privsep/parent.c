@@ -13,7 +13,8 @@
 #include "notify.h"
 #include "parent.h"
 
-#define LEAVE_MS 3000 /* for netd to take leave of the server, for link to read what is left */
+#define ORPHANS_PER_TURN 64
+#define LEAVE_MS         3000 /* for netd to take leave of the server, for link to read what is left */
 
 enum step {
 	STEP_NONE,
@@ -115,18 +116,23 @@ on_reload_signal(evutil_socket_t sig, short what, void *arg)
 	parent_reload(arg);
 }
 
-/* Strangers of whom we are the parent as process 1 of a container. */
+/*
+ * Strangers of whom we are the parent as process 1 of a container.  A few at a time: an agent that
+ * leaves orphans without end must not hold the loop.
+ */
 static void
 on_child_signal(evutil_socket_t sig, short what, void *arg)
 {
+	static const struct timeval soon = {0, 1000}; /* others get their turn */
+	struct parent *p = arg;
+	int left;
+
 	(void)sig;
 	(void)what;
-	(void)arg;
 	if (getpid() != 1)
 		return;
-	for (;;) {
+	for (left = ORPHANS_PER_TURN; left > 0; left--) {
 		siginfo_t info = {0};
-		struct parent *p = arg;
 		size_t i;
 		int ours = 0;
 
@@ -142,6 +148,7 @@ on_child_signal(evutil_socket_t sig, short what, void *arg)
 			return; /* reaped by its pidfd */
 		(void)waitid(P_PID, (id_t)info.si_pid, &info, WEXITED | WNOHANG);
 	}
+	(void)event_base_once(p->base, -1, EV_TIMEOUT, on_child_signal, p, &soon);
 }
 
 static int

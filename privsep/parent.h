@@ -25,6 +25,11 @@ enum slot_state {
 	SLOT_ENDING
 };
 
+struct rate { /* how often something was asked for in the window that began then */
+	uint64_t since_ms;
+	unsigned count;
+};
+
 struct slot { /* one process of ours */
 	struct parent *parent;
 	enum proc proc;
@@ -41,14 +46,13 @@ struct slot { /* one process of ours */
 	struct msg_merge merge;
 	int answered;
 	int waiting; /* next_connect, or parent.merge_next, starts when this one was reaped */
-	uint64_t window_ms; /* how many were asked for in the second that began then */
-	unsigned asked;
+	struct rate asked;
 };
 
 struct agent_slot { /* one start of the agent */
 	struct parent *parent;
 	struct event *exited, *sweep, *patience; /* patience: asked to end, then killed */
-	uint32_t start, kind, flags, stage;
+	uint32_t start, kind, flags, stage, uid;
 	uint64_t generation, started_ns;
 	pid_t pid;
 	int pidfd, group, secret; /* secret: a duplicate, for a new link */
@@ -85,6 +89,7 @@ struct parent {
 	struct slot reader;                  /* the settings */
 	struct merge_job staged, merge_next; /* for the request to come; for the one that waits */
 	struct msg_merge merge_asked;
+	struct rate starts, reloads;
 	uint32_t epoch;
 
 	struct agent_command command;
@@ -98,8 +103,7 @@ struct parent {
 	int state_dir, log_dir, work_dir, control, link_listener, diag;
 	char *log_path;
 	unsigned link_port;
-	uint64_t rotation_window_ms;
-	uint32_t rotations;
+	struct rate rotations;
 
 	struct event *signals[4];
 	struct event *deadline, *watchdog;
@@ -144,6 +148,7 @@ void parent_child_ready(struct slot *s);
 void parent_tell_child(struct parent *p, const struct slot *s);
 
 /* parent_jobs.c */
+int parent_too_often(struct rate *r, unsigned limit, uint64_t window_ms);
 int parent_connect_request(struct slot *from, const struct msg_connect *m);
 void parent_connect_cancel(struct slot *from);
 void parent_connector_message(struct slot *s, struct message *m);
@@ -151,11 +156,12 @@ void parent_merge_input(struct parent *p, uint32_t type, const struct msg_merge 
 int parent_merge_request(struct parent *p, const struct msg_merge *m, int params);
 void parent_merge_message(struct slot *s, struct message *m);
 void parent_job_ended(struct slot *s, int status);
+void parent_job_next(struct slot *s);   /* starts the one that waits, if there is one */
 void parent_asker_gone(struct slot *s); /* nobody waits for its answers any more */
 
 /* parent_agent.c */
 int parent_agent_request(struct parent *p, const struct msg_agent_start *m);
-void parent_agent_secret(struct parent *p, int fd);
+int parent_agent_secret(struct parent *p, int fd); /* -1: it is not what link may give */
 void parent_agent_kill(struct parent *p, uint32_t start);
 void parent_agent_tell_procd(struct parent *p);
 void parent_agent_tell_link(struct parent *p);
@@ -166,6 +172,7 @@ void parent_agent_kill_all(struct parent *p);
 
 /* parent_reload.c */
 void parent_reload(struct parent *p);
+void parent_reload_request(struct parent *p); /* confd's: not as often as it likes */
 void parent_reload_done(struct parent *p);
 
 /* parent.c */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "child.h"
+#include "link_file.h"
 #include "parent.h"
 
 #define SECRET_WAIT_MS 5000
@@ -123,7 +124,7 @@ message_of(const struct agent_slot *a)
 	    .kind = a->kind,
 	    .pid = a->pid,
 	    .flags = a->flags,
-	    .uid = a->parent->command.uid,
+	    .uid = a->uid,
 	    .generation = a->generation,
 	    .started_ns = a->started_ns};
 }
@@ -192,7 +193,7 @@ parent_agent_tell_procd(struct parent *p)
 }
 
 static void
-not_started(struct parent *p, const struct msg_agent_start *m, uint32_t stage, int error)
+refuse(struct parent *p, const struct msg_agent_start *m, uint32_t stage, int error)
 {
 	struct msg_agent_exit e = {.kind = m->kind,
 	    .exit = EXIT_SPAWN,
@@ -200,8 +201,14 @@ not_started(struct parent *p, const struct msg_agent_start *m, uint32_t stage, i
 	    .stage = stage,
 	    .generation = m->generation};
 
-	log_error("starting the agent: %s: %s", spawn_stage_name(stage), strerror(error));
 	slot_send(&p->daemons[PROC_PROCD], MSG_AGENT_EXITED, &e, -1);
+}
+
+static void
+not_started(struct parent *p, const struct msg_agent_start *m, uint32_t stage, int error)
+{
+	log_error("starting the agent: %s: %s", spawn_stage_name(stage), strerror(error));
+	refuse(p, m, stage, error);
 }
 
 static int
@@ -239,6 +246,7 @@ start(struct parent *p, const struct msg_agent_start *m)
 	a->kind = m->kind;
 	a->flags = m->flags;
 	a->generation = m->generation;
+	a->uid = p->command.uid;
 	a->group = -1;
 	a->sweeps = 0;
 	if (p->cgroup.base >= 0) {
@@ -308,8 +316,8 @@ parent_agent_request(struct parent *p, const struct msg_agent_start *m)
 	    (m->flags & ~(uint32_t)AGENT_NO_PIPELINES_GATE) != 0 ||
 	    slot_for(p, m->kind)->start != 0 || p->pending.kind != AGENT_NOTHING)
 		return -1; /* never twice (I9) */
-	if (p->ending) {
-		not_started(p, m, STAGE_FORK, ESHUTDOWN);
+	if (p->ending || parent_too_often(&p->starts, LIMIT_STARTS_PER_SECOND, 1000)) {
+		refuse(p, m, STAGE_FORK, p->ending ? ESHUTDOWN : EAGAIN);
 		return 0;
 	}
 	if (d->uses_link && m->kind != AGENT_PROBE && p->secret_next == -1) {
@@ -323,11 +331,15 @@ parent_agent_request(struct parent *p, const struct msg_agent_start *m)
 	return 0;
 }
 
-void
+int
 parent_agent_secret(struct parent *p, int fd)
 {
 	struct msg_agent_start m = p->pending;
 
+	if (link_file_check(fd) == -1) {
+		close(fd);
+		return -1;
+	}
 	close_fd(&p->secret_next);
 	p->secret_next = fd;
 	if (m.kind != AGENT_NOTHING && !p->ending) {
@@ -335,6 +347,7 @@ parent_agent_secret(struct parent *p, int fd)
 		(void)event_del(p->secret_timer);
 		start(p, &m);
 	}
+	return 0;
 }
 
 static void

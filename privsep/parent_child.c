@@ -44,6 +44,7 @@ exec_child(const struct parent *p, enum proc proc, int channel)
 	char *argv[] = {name, NULL};
 	int null, program;
 
+	(void)setsid(); /* a terminal's ^C is for the parent, which ends them in order */
 	(void)snprintf(name, sizeof(name), "opampd-%s", proc_name(proc));
 	null = open("/dev/null", O_RDWR);
 	program = fcntl(p->programs[proc], F_DUPFD_CLOEXEC, 10);
@@ -64,6 +65,9 @@ describe_end(const struct slot *s, int status)
 {
 	const char *name = proc_name(s->proc);
 
+	if (!is_daemon(s->proc) && s->answered && WIFSIGNALED(status) &&
+	    WTERMSIG(status) == SIGKILL)
+		return; /* by us: nobody waits for it any more */
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
 		log_error("%s (pid %d) was ended by its sandbox: it made a system call that is not "
 			  "on its "
@@ -180,6 +184,8 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 	if (s->state == SLOT_DOWN && is_daemon(s->proc)) {
 		if (!s->parent->ending && slot_start(s, 0, 0) == -1)
 			plan_restart(s, 0);
+	} else if (s->state == SLOT_DOWN) {
+		parent_job_next(s);
 	} else if (s->state != SLOT_UP || !is_daemon(s->proc)) {
 		slot_kill(s, "it took too long");
 	}
@@ -320,6 +326,12 @@ on_accuse(struct slot *s, const struct msg_accuse *m)
 	    m->peer == (uint32_t)s->proc || (s->proc != PROC_CONFD && m->peer != PROC_CONFD))
 		return -1;
 	slot_kill(&s->parent->daemons[m->peer], "a neighbour was sent what it may not send");
+	/*
+	 * Those that read foreign bytes are not believed for nothing: one that was taken over could
+	 * keep confd down for good.  Accusing costs it what it has become; it starts with back-off.
+	 */
+	if (s->proc == PROC_NETD || s->proc == PROC_LINK)
+		slot_kill(s, "it accused a neighbour");
 	return 0;
 }
 
@@ -360,11 +372,10 @@ on_message(void *ctx, struct message *m)
 	case MSG_MERGE_REQUEST:
 		return parent_merge_request(p, m->payload, message_take_fd(m));
 	case MSG_RELOAD_REQUEST:
-		parent_reload(p);
+		parent_reload_request(p);
 		return 0;
 	case MSG_LINK_SECRET_NEXT:
-		parent_agent_secret(p, message_take_fd(m));
-		return 0;
+		return parent_agent_secret(p, message_take_fd(m));
 	case MSG_LINK_ROTATE:
 		parent_log_rotate(p);
 		return 0;

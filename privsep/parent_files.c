@@ -212,13 +212,21 @@ parent_open_files(struct parent *p, int check_only)
 int
 parent_log_open(struct parent *p)
 {
+	/* O_NONBLOCK: as an ordinary user others than us can make a FIFO here */
 	int fd = openat(p->log_dir, "agent.log",
-	    O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, p->unprivileged ? 0600 : 0640);
+	    O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC,
+	    p->unprivileged ? 0600 : 0640);
 	struct record_entry e;
+	struct stat st;
 	gid_t reader = UINT32_MAX;
 
 	if (fd == -1) {
 		log_error("%s/agent.log: %s", p->log_path, strerror(errno));
+		return -1;
+	}
+	if (fstat(fd, &st) == -1 || !S_ISREG(st.st_mode)) {
+		log_error("%s/agent.log is not a regular file: remove it", p->log_path);
+		close(fd);
 		return -1;
 	}
 	if (!p->unprivileged && record_find(&p->settings.record, SET_GID_READER, &e)) {
@@ -232,15 +240,11 @@ parent_log_open(struct parent *p)
 void
 parent_log_rotate(struct parent *p)
 {
-	uint64_t now = now_ms(), keep = settings_u64(&p->settings, SET_LOG_FILES), i;
+	uint64_t keep = settings_u64(&p->settings, SET_LOG_FILES), i;
 	char from[64], to[64];
 	int fd;
 
-	if (now - p->rotation_window_ms > 60000) {
-		p->rotation_window_ms = now;
-		p->rotations = 0;
-	}
-	if (++p->rotations > LIMIT_ROTATIONS_PER_MINUTE)
+	if (parent_too_often(&p->rotations, LIMIT_ROTATIONS_PER_MINUTE, 60000))
 		return; /* it asks again when it has written more */
 	if (keep <= 1) {
 		(void)unlinkat(p->log_dir, "agent.log", 0);

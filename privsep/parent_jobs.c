@@ -58,16 +58,19 @@ connect_start(struct slot *s)
 }
 
 /* A process for every request: whoever asks must not be able to keep the host busy with them. */
-static int
-asks_too_often(struct slot *s)
+int
+parent_too_often(struct rate *r, unsigned limit, uint64_t window_ms)
 {
 	uint64_t now = now_ms();
 
-	if (now - s->window_ms >= 1000) {
-		s->window_ms = now;
-		s->asked = 0;
+	if (now - r->since_ms >= window_ms) {
+		r->since_ms = now;
+		r->count = 0;
 	}
-	return ++s->asked > LIMIT_CONNECTS_PER_SECOND;
+	if (r->count >= limit)
+		return 1;
+	r->count++;
+	return 0;
 }
 
 int
@@ -80,7 +83,7 @@ parent_connect_request(struct slot *from, const struct msg_connect *m)
 	if (m->endpoint != (from->proc == PROC_NETD ? ENDPOINT_SERVER : ENDPOINT_HEALTH) ||
 	    (m->endpoint == ENDPOINT_HEALTH && !settings_has(&p->settings, SET_HEALTH_ENDPOINT)))
 		return -1;
-	if (p->ending || asks_too_often(s)) {
+	if (p->ending || parent_too_often(&s->asked, LIMIT_CONNECTS_PER_SECOND, 1000)) {
 		connect_failed(p, from->proc, m, CONNECT_ERRNO, EAGAIN);
 		return 0;
 	}
@@ -193,7 +196,11 @@ merge_start(struct parent *p)
 	struct slot *s = &p->merge;
 	struct error err;
 
-	s->waiting = 0;
+	s->waiting = parent_too_often(&s->asked, LIMIT_MERGES_PER_SECOND, 1000);
+	if (s->waiting) {
+		slot_timer(s, 1000 / LIMIT_MERGES_PER_SECOND);
+		return;
+	}
 	s->merge = p->merge_asked;
 	p->merge_next = (struct merge_job){0, -1, -1, -1};
 	if (slot_start(s, s->merge.kind, 0) == -1) {
@@ -281,10 +288,16 @@ parent_job_ended(struct slot *s, int status)
 	}
 	if (!s->answered)
 		tell_end(s, status);
-	if (!s->waiting || p->ending)
+	parent_job_next(s);
+}
+
+void
+parent_job_next(struct slot *s)
+{
+	if (!s->waiting || s->parent->ending)
 		return;
-	if (s == &p->merge)
-		merge_start(p);
+	if (s == &s->parent->merge)
+		merge_start(s->parent);
 	else
 		connect_start(s);
 }

@@ -197,6 +197,18 @@ parent_reload_done(struct parent *p)
 }
 
 void
+parent_reload_request(struct parent *p)
+{
+	if (p->ending || p->reloading)
+		return;
+	if (!parent_too_often(&p->reloads, LIMIT_RELOADS_PER_MINUTE, 60000))
+		parent_reload(p);
+	else if (p->reloads.count++ == LIMIT_RELOADS_PER_MINUTE) /* said once a minute */
+		log_warn("more than %u reloads were asked for within a minute: ignored",
+		    LIMIT_RELOADS_PER_MINUTE);
+}
+
+void
 parent_reload(struct parent *p)
 {
 	if (p->ending || p->reloading)

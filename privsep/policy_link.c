@@ -40,7 +40,7 @@ const struct policy policy_link = {
     .landlock = 1,
     .scope_signal = 1,
     .limit_nofile = 128,
-    .limit_fsize = 0, /* the agent's log may be set to be larger than any of our memory files */
+    .limit_fsize = LIMIT_MEMFD, /* or agent.log.max_size, where that is more (child.c) */
     .limit_data = 512 * MIB,
     .limit_nproc = 0,
 };

@@ -53,13 +53,18 @@ check:
 # ---- system tests: programs that print TAP, run by prove against the build
 # fakeagent stands in for a Collector; the scripted server needs OpAMP's messages for Python
 # wspeer is netd/ws.c on a connection, for other implementations to talk to
-TEST_TOOLS := $(O)/tools/fakeagent $(O)/tools/fakeagent2 $(O)/tools/policy $(O)/tools/wspeer $(O)/gen/python/opamp/v1/opamp_pb2.py
+TEST_TOOLS := $(O)/tools/fakeagent $(O)/tools/fakeagent2 $(O)/tools/policy $(O)/tools/wspeer $(O)/tools/rogue $(O)/gen/python/opamp/v1/opamp_pb2.py
 $(O)/tools/wspeer: $(O)/tests/tools/wspeer.o $(ARCHIVES_netd)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $< $(ARCHIVES_netd) $(LIBS_opampd-link)
 $(O)/tools/fakeagent $(O)/tools/fakeagent2: $(O)/tools/%: tests/tools/fakeagent.c
 	@mkdir -p $(@D)
 	$(CC) -D_GNU_SOURCE $(if $(filter %2,$*),-DFAKE_VERSION='"2.0.0"') -std=gnu11 -g -O2 $(WARN) -o $@ $<
+# rogue stands in for a daemon that was taken over
+$(O)/tools/rogue: $(O)/tests/tools/rogue.o $(O)/libprivsep.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $^ $(LIBS_EVENT) $(LIBS_SANDBOX)
+-include $(O)/tests/tools/rogue.d
 $(O)/tools/policy: tests/tools/policy.c $(O)/libprivsep.a
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS_OURS) $(CFLAGS_OURS) $(CPPFLAGS) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $< $(O)/libprivsep.a $(LIBS_EVENT) $(LIBS_SANDBOX)
