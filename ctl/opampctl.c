@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "ctl.h"
+#include "restrict.h"
 
 static void
 usage(FILE *to)
@@ -104,6 +105,8 @@ run(struct ctl *c, const struct verb *v, int argc, char **argv)
 		fprintf(stderr, "opampctl: no memory\n");
 		return CTL_FAILED;
 	}
+	/* Landlock would also hide /proc's part of processes that are outside of it */
+	restrict_self(v->run != verb_sandbox);
 	status = v->run(c, argc, argv);
 	/* an error has its words on standard error and leaves standard output empty */
 	if (!c->silent && (status == CTL_OK || status == CTL_UNHEALTHY) &&

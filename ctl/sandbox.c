@@ -16,6 +16,7 @@ struct seen { /* one process */
 	const char *name;
 	const struct policy *policy;
 	pid_t pid;
+	uint64_t restarts, since_ms;
 	struct procfs p;
 	int there;
 	struct error err;
@@ -280,6 +281,10 @@ check_process(struct report *r, struct seen *s)
 
 	out_section(w, s->name);
 	out_number(w, "pid", (uint64_t)s->pid);
+	if (s->since_ms != 0)
+		out_time(w, "since", s->since_ms * 1000000);
+	if (s->restarts != 0)
+		out_number(w, "restarts", s->restarts);
 	if (!s->there) {
 		out_string(w, "error", s->err.text);
 		out_end(w);
@@ -387,23 +392,25 @@ show_host(struct report *r)
 	out_end(c->w);
 }
 
-static void
+static int
 add(struct report *r, const char *name, const struct policy *policy, pid_t pid)
 {
 	struct seen *s;
 
 	if (pid <= 0 || r->count == PROC_COUNT + 1)
-		return;
+		return 0;
 	s = &r->all[r->count++];
 	*s = (struct seen){.name = name, .policy = policy, .pid = pid};
 	s->there = procfs_read(&s->p, pid, &s->err) == 0;
+	return 1;
 }
 
 static void
 collect(struct report *r, const struct record *record)
 {
 	struct record_entry e;
-	uint64_t proc = 0, value, pids[PROC_COUNT] = {0};
+	uint64_t proc = 0, value, pids[PROC_COUNT] = {0}, restarts[PROC_COUNT] = {0},
+		 since[PROC_COUNT] = {0};
 	size_t pos = 0, i;
 	char *mode = record_string(record, CK_AGENT_SANDBOX);
 	struct procfs confd;
@@ -420,16 +427,25 @@ collect(struct report *r, const struct record *record)
 		memcpy(&value, e.value, sizeof(value));
 		if (e.key == CK_PROC)
 			proc = value;
-		else if (e.key == CK_PROC_PID && proc > PROC_PARENT && proc < PROC_COUNT)
+		else if (proc <= PROC_PARENT || proc >= PROC_COUNT)
+			continue;
+		else if (e.key == CK_PROC_PID)
 			pids[proc] = value;
+		else if (e.key == CK_PROC_RESTARTS)
+			restarts[proc] = value;
+		else if (e.key == CK_PROC_SINCE_MS && value < UINT64_MAX / 1000000)
+			since[proc] = value;
 	}
 	pids[PROC_CONFD] = record_u64(record, CK_PID, pids[PROC_CONFD]);
 	/* whose child confd is is the parent */
 	if (procfs_read(&confd, (pid_t)pids[PROC_CONFD], &err) == 0)
-		add(r, "parent", &policy_parent, confd.parent);
+		(void)add(r, "parent", &policy_parent, confd.parent);
 	for (i = PROC_PARENT + 1; i < PROC_COUNT; i++)
-		add(r, proc_name((uint32_t)i), policy_of((enum proc)i), (pid_t)pids[i]);
-	add(r, "agent", &policy_agent, (pid_t)record_u64(record, CK_AGENT_PID, 0));
+		if (add(r, proc_name((uint32_t)i), policy_of((enum proc)i), (pid_t)pids[i]) == 1) {
+			r->all[r->count - 1].restarts = restarts[i];
+			r->all[r->count - 1].since_ms = since[i];
+		}
+	(void)add(r, "agent", &policy_agent, (pid_t)record_u64(record, CK_AGENT_PID, 0));
 }
 
 static const struct policy *

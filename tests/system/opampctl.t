@@ -83,6 +83,11 @@ class Daemon:
             c.send(body[i:i + 16384])
 
 
+def sanitized(program):
+    with open(program, "rb") as f:
+        return b"__asan_init" in f.read()
+
+
 class Tap:
     def __init__(self):
         self.count = self.failed = 0
@@ -323,6 +328,9 @@ class Test:
             os.rename(path, f"{path}.1")
 
         self.tap.ok(wait("old"), "log -f begins with the last lines")
+        with open(f"/proc/{p.pid}/status", encoding="ascii") as f:
+            status = f.read()
+        self.tap.ok("NoNewPrivs:\t1" in status and ("Seccomp:\t2" in status or sanitized(self.ctl)), "opampctl restricts itself first", status)
         write("ha")
         write("lf\nnext\n")
         self.tap.ok(wait("next"), "log -f follows")
