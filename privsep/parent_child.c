@@ -46,6 +46,7 @@ exec_child(const struct parent *p, enum proc proc, int channel)
 
 	(void)setsid(); /* a terminal's ^C is for the parent, which ends them in order */
 	(void)snprintf(name, sizeof(name), "opampd-%s", proc_name(proc));
+	(void)setsid(); /* a terminal's Ctrl-C is for the parent, which ends the others in order */
 	null = open("/dev/null", O_RDWR);
 	program = fcntl(p->programs[proc], F_DUPFD_CLOEXEC, 10);
 	if (null == -1 || program == -1 || dup2(null, 0) == -1 || dup2(null, 1) == -1)
