@@ -14,6 +14,8 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-builtin-rules
 
 O       ?= build
+# one name for one folder, however it was given: the dependency files name it too
+override O := $(patsubst $(CURDIR)/%,%,$(abspath $(O)))
 PREFIX  ?= /usr/local
 SBINDIR ?= $(PREFIX)/sbin
 BINDIR  ?= $(PREFIX)/bin

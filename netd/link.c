@@ -74,6 +74,7 @@ agent_began(struct link *l, const struct msg_agent *m)
 		log_error("%s", err.text);
 		return -1;
 	}
+	link_server_begun(l->server);
 	send_secret(l);
 	if (m->kind == AGENT_RUN)
 		probe_begin(l->probe, m->start);

@@ -41,6 +41,12 @@ struct link_server {
 	struct event *accepting, *again; /* again: after running out of descriptors */
 	LIST_HEAD(, link_connection) connections;
 	size_t pending; /* connections not verified */
+	struct {
+		int fd;
+		uint32_t uid;
+	} early[LIMIT_LINK_EARLY]; /* the oldest first; nothing of them was read yet */
+	size_t early_count;
+	struct event *early_by;
 	uint64_t strangers, strangers_told_ms;
 	void (*done)(void *ctx); /* link_server_leave */
 	void *done_ctx;

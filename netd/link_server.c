@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -21,6 +22,8 @@
 
 static const struct timeval no_descriptors = {0, 100000};
 
+static void refuse_early(struct link_server *s);
+static void on_early_by(evutil_socket_t fd, short what, void *arg);
 static void on_accept(evutil_socket_t fd, short what, void *arg);
 
 static void
@@ -61,7 +64,8 @@ link_server_new(struct child *child, struct link_secrets *secrets, struct link_s
 	LIST_INIT(&s->connections);
 	s->again = event_new(child->base, -1, 0, on_again, s);
 	s->leave_by = event_new(child->base, -1, 0, on_leave_by, s);
-	if (s->again == NULL || s->leave_by == NULL) {
+	s->early_by = event_new(child->base, -1, 0, on_early_by, s);
+	if (s->again == NULL || s->leave_by == NULL || s->early_by == NULL) {
 		link_server_free(s);
 		return NULL;
 	}
@@ -95,6 +99,10 @@ link_server_free(struct link_server *s)
 		event_free(s->again);
 	if (s->leave_by != NULL)
 		event_free(s->leave_by);
+	if (s->early_by != NULL) {
+		refuse_early(s);
+		event_free(s->early_by);
+	}
 	free(s);
 }
 
@@ -166,12 +174,68 @@ make_room(struct link_server *s)
 		link_connection_free(oldest);
 }
 
+/*
+ * An agent connects within milliseconds of its exec, and then waits long before it tries again: it may
+ * be here before we were told of its start.  So a few wait for that, unread, while no agent runs; a
+ * stranger can only push out others that wait.
+ */
+static int
+keep_early(struct link_server *s, int fd, uint32_t uid)
+{
+	static const struct timeval limit = {
+	    LIMIT_LINK_PENDING_MS / 1000, LIMIT_LINK_PENDING_MS % 1000 * 1000};
+
+	if (link_secrets_lives(s->secrets, AGENT_RUN) || s->done != NULL)
+		return 0;
+	if (s->early_count == LIMIT_LINK_EARLY) {
+		close(s->early[0].fd);
+		memmove(&s->early[0], &s->early[1], --s->early_count * sizeof(s->early[0]));
+	}
+	s->early[s->early_count].fd = fd;
+	s->early[s->early_count++].uid = uid;
+	(void)event_add(s->early_by, &limit);
+	return 1;
+}
+
+static void
+refuse_early(struct link_server *s)
+{
+	while (s->early_count > 0) {
+		link_server_refused(s, "they are not the agent's");
+		close(s->early[--s->early_count].fd);
+	}
+	(void)event_del(s->early_by);
+}
+
+static void
+on_early_by(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	refuse_early(arg);
+}
+
+void
+link_server_begun(struct link_server *s)
+{
+	size_t i, n = s->early_count;
+
+	if (!link_secrets_lives(s->secrets, AGENT_RUN))
+		return;
+	s->early_count = 0;
+	(void)event_del(s->early_by);
+	for (i = 0; i < n; i++)
+		link_server_take(s, s->early[i].fd, s->early[i].uid);
+}
+
 void
 link_server_take(struct link_server *s, int fd, uint32_t uid)
 {
 	struct link_connection *c;
 
 	if (!link_secrets_expects(s->secrets, uid)) {
+		if (keep_early(s, fd, uid))
+			return;
 		link_server_refused(s, "they are not the agent's");
 		close(fd);
 		return;
@@ -292,6 +356,7 @@ link_server_leave(struct link_server *s, void (*done)(void *ctx), void *ctx)
 	struct link_connection *c, *next;
 
 	stop_listening(s);
+	refuse_early(s);
 	for (c = LIST_FIRST(&s->connections); c != NULL; c = next) {
 		next = LIST_NEXT(c, entry);
 		link_connection_leave(c);

@@ -25,6 +25,9 @@ void link_server_check(struct link_server *s);
 /* An accepted connection whose owner is known: what accept does after its checks (and for tests). */
 void link_server_take(struct link_server *s, int fd, uint32_t uid);
 
+/* A start was told: connections that came a moment before are judged again. */
+void link_server_begun(struct link_server *s);
+
 /* That start is over: its connection is closed. */
 void link_server_ended(struct link_server *s, uint32_t start);
 

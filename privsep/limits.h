@@ -61,6 +61,7 @@
 #define LIMIT_AGENT_TEXT        4096 /* last_error and status texts that we pass on */
 #define LIMIT_LINK_PENDING      8    /* loopback connections not yet verified */
 #define LIMIT_LINK_PENDING_MS   2000
+#define LIMIT_LINK_EARLY        4 /* connections that came before the start they may belong to was told */
 #define LIMIT_LOG_LINE          (16 * KIB)
 #define LIMIT_LOG_FILE          (10 * MIB) /* settable: agent.log.max_size */
 #define LIMIT_LOG_FILES         5          /* settable: agent.log.max_files */
