@@ -368,7 +368,7 @@ try_it(struct apply *a)
 		apply_fail(a, 1, "%s", err.text);
 		return;
 	}
-	a->try.reload = a->set.hup && a->try.validated && apply_running(a);
+	a->try.reload = apply_may_reload(a);
 	log_info("generation %llu is on trial", (unsigned long long)a->try.generation);
 	/* no event comes in between: the gate begins with the order */
 	apply_run(a, a->try.reload ? RUN_RELOAD : RUN_RESTART, a->try.generation);

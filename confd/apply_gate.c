@@ -5,6 +5,7 @@
  */
 #include "apply_internal.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,7 +134,6 @@ apply_missing(const struct apply *a, char *text, size_t size)
 static void
 arm_gate(struct apply *a)
 {
-	a->deadline_ms = a->ops->now_ms(a->ctx) + a->set.timeout_ms;
 	a->ops->timer(a->ctx, APPLY_TIMER_GATE, a->set.timeout_ms);
 }
 
@@ -150,6 +150,18 @@ apply_gate_begin(struct apply *a)
 		arm_gate(a);
 }
 
+/* By the signal itself: that says nothing about the configuration. */
+static int
+died_of_reload(const struct apply *a)
+{
+	const struct msg_state *p = &a->agent.proc;
+
+	return a->try.reload && p->token == a->token && p->state == AGENT_BACKOFF &&
+	       p->exit == EXIT_SIGNAL &&
+	       (p->value == SIGHUP || p->value == SIGUSR1 || p->value == SIGUSR2 ||
+		   p->value == SIGINT || p->value == SIGTERM);
+}
+
 /* A verdict that no waiting will change.  1: the trial is over. */
 static int
 failed_at_once(struct apply *a)
@@ -158,6 +170,12 @@ failed_at_once(struct apply *a)
 	const struct msg_state *p = &g->proc;
 	char text[256];
 
+	if (died_of_reload(a)) {
+		log_warn("the agent did not listen for the reload's signal yet: starting it anew");
+		a->try.reload = a->stale = 0;
+		apply_run(a, RUN_RESTART, a->try.generation);
+		return 0;
+	}
 	if (p->token == a->token && (p->state == AGENT_BACKOFF || p->state == AGENT_GIVEN_UP ||
 					p->state == AGENT_STOPPED)) {
 		a->want_words = p->exit_start != 0;
@@ -220,9 +238,29 @@ apply_judge(struct apply *a)
 	}
 }
 
+/*
+ * A program may be well before it listens for the signal, and the signal then ends it: only one that
+ * has been well for some time is reloaded.
+ */
+int
+apply_may_reload(const struct apply *a)
+{
+	uint64_t up_ns = a->ops->now_ns(a->ctx) - a->agent.proc.started_ns;
+
+	if (!a->set.hup || !a->try.validated || !apply_well(a))
+		return 0;
+	return up_ns / 1000000 >= APPLY_OLD_MS ||
+	       (a->well_start == a->agent.proc.start &&
+		   a->ops->now_ms(a->ctx) - a->well_start_ms >= a->set.settling_ms);
+}
+
 static void
 look(struct apply *a)
 {
+	if (a->well_start != a->agent.proc.start && apply_well(a)) {
+		a->well_start = a->agent.proc.start;
+		a->well_start_ms = a->ops->now_ms(a->ctx);
+	}
 	a->ops->changed(a->ctx);
 	apply_judge(a);
 }
@@ -254,9 +292,8 @@ apply_proc_state(struct apply *a, const struct msg_state *m)
 	}
 	if (apply_running(a))
 		a->run_start = a->agent.proc.start;
-	a->ops->changed(a->ctx);
 	apply_rollback_step(a);
-	apply_judge(a);
+	look(a);
 	return 0;
 }
 

@@ -54,6 +54,7 @@ void apply_job_again(struct apply *a);
 /* apply_gate.c */
 void apply_gate_begin(struct apply *a);
 void apply_judge(struct apply *a);
+int apply_may_reload(const struct apply *a);
 const char *apply_missing(const struct apply *a, char *text, size_t size);
 const char *apply_words_of(const struct apply *a, uint32_t start);
 

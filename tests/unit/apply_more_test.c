@@ -530,6 +530,36 @@ test_hup_reload_and_its_exit(void **state_)
 }
 
 static void
+test_hup_not_before_the_agent_listens(void **state_)
+{
+	struct world *w = world_new();
+
+	(void)state_;
+	w->set.hup = 1;
+	world_boot(w);
+	composed(w, text_of("local"));
+	runs(w);
+	well(w);
+	pass(w, 100);
+	tried(w, "h2", "two"); /* it has just come up: the signal might end it */
+	assert_int_equal(w->run.how, RUN_RESTART);
+	runs(w);
+	well(w);
+	pass(w, 2000);
+	tried(w, "h3", "three");
+	assert_int_equal(w->run.how, RUN_RELOAD);
+	state(w, AGENT_RUNNING);
+	crashes(w, EXIT_SIGNAL, 1); /* by the signal all the same: once more, without it */
+	assert_int_equal(w->run.how, RUN_RESTART);
+	assert_int_equal(w->run.generation, 3);
+	runs(w);
+	well(w);
+	pass(w, 2000);
+	assert_string_equal(w->told, "yAyA");
+	world_free(w);
+}
+
+static void
 test_hup_never_without_validation(void **state_)
 {
 	struct world *w = world_new();
@@ -919,6 +949,7 @@ main(void)
 	    cmocka_unit_test(test_first_offer_fails_back_to_what_is_local),
 	    cmocka_unit_test(test_program_is_asked_once),
 	    cmocka_unit_test(test_hup_reload_and_its_exit),
+	    cmocka_unit_test(test_hup_not_before_the_agent_listens),
 	    cmocka_unit_test(test_hup_never_without_validation),
 	    cmocka_unit_test(test_procd_dies_after_a_reload),
 	    cmocka_unit_test(test_ID_02_new_uid_reaches_the_agent),
