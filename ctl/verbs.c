@@ -125,7 +125,7 @@ verb_completion(struct ctl *c, int argc, char **argv)
 	c->silent = 1;
 	printf("# bash completion for opampctl, made by `opampctl completion`\n"
 	       "_opampctl()\n{\n"
-	       "\tlocal cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} verb= i\n"
+	       "\tlocal cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} verb='' i\n"
 	       "\tCOMPREPLY=()\n"
 	       "\tif [[ $prev == -s ]]; then\n"
 	       "\t\tmapfile -t COMPREPLY < <(compgen -f -- \"$cur\")\n\t\treturn\n\tfi\n"
@@ -135,7 +135,7 @@ verb_completion(struct ctl *c, int argc, char **argv)
 	       "\t\t-*) ;;\n"
 	       "\t\t*) verb=${COMP_WORDS[i]}; break ;;\n"
 	       "\t\tesac\n\tdone\n"
-	       "\tlocal words=\n"
+	       "\tlocal words=''\n"
 	       "\tcase $verb in\n"
 	       "\t'') words='-j -s -V -h");
 	for (v = ctl_verbs; v->name != NULL; v++)
