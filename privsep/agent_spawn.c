@@ -120,17 +120,19 @@ become(const struct agent_command *c, int own_users)
 	return capabilities(c->capabilities);
 }
 
+/* By system call: libc keeps signals 32 and 33 for itself and would leave them as we inherited them. */
 static void
 fresh_signals(void)
 {
-	struct sigaction dfl = {.sa_handler = SIG_DFL};
-	sigset_t empty;
+	static const struct {
+		unsigned long handler, flags, restorer, mask[2];
+	} dfl; /* zeroes: SIG_DFL; at least as large as any kernel's struct sigaction */
+	static const uint64_t none;
 	int n;
 
-	for (n = 1; n < NSIG; n++)
-		(void)sigaction(n, &dfl, NULL); /* SIGKILL and SIGSTOP refuse, rightly */
-	(void)sigemptyset(&empty);
-	(void)sigprocmask(SIG_SETMASK, &empty, NULL);
+	for (n = 1; n <= 64; n++) /* SIGKILL and SIGSTOP refuse, rightly */
+		(void)syscall(SYS_rt_sigaction, n, &dfl, NULL, sizeof(none));
+	(void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, sizeof(none));
 }
 
 /*
