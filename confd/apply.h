@@ -25,7 +25,8 @@
 #define APPLY_RETRY_MAX   600000
 #define APPLY_AGAIN_MS    1000 /* local files that cannot be put together; doubles up to ... */
 #define APPLY_AGAIN_MAX   60000
-#define APPLY_OLD_MS      10000 /* a process this old listens for its signals */
+#define APPLY_LISTENS_MS  100   /* well for so long: it listens for its signals */
+#define APPLY_OLD_MS      10000 /* a process this old does so, too */
 
 enum apply_phase {
 	APPLY_WAITING, /* for procd's word on what runs already */

@@ -240,18 +240,19 @@ apply_judge(struct apply *a)
 
 /*
  * A program may be well before it listens for the signal, and the signal then ends it: only one that
- * has been well for some time is reloaded.
+ * has been well for a moment is reloaded.
  */
 int
 apply_may_reload(const struct apply *a)
 {
 	uint64_t up_ns = a->ops->now_ns(a->ctx) - a->agent.proc.started_ns;
 
+	/* the second is for a start that was well before this confd was */
 	if (!a->set.hup || !a->try.validated || !apply_well(a))
 		return 0;
-	return up_ns / 1000000 >= APPLY_OLD_MS ||
-	       (a->well_start == a->agent.proc.start &&
-		   a->ops->now_ms(a->ctx) - a->well_start_ms >= a->set.settling_ms);
+	return (a->well_start == a->agent.proc.start &&
+		   a->ops->now_ms(a->ctx) - a->well_start_ms >= APPLY_LISTENS_MS) ||
+	       up_ns / 1000000 >= APPLY_OLD_MS;
 }
 
 static void

@@ -540,7 +540,7 @@ test_hup_not_before_the_agent_listens(void **state_)
 	composed(w, text_of("local"));
 	runs(w);
 	well(w);
-	pass(w, 100);
+	pass(w, 99);
 	tried(w, "h2", "two"); /* it has just come up: the signal might end it */
 	assert_int_equal(w->run.how, RUN_RESTART);
 	runs(w);
