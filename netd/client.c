@@ -225,12 +225,11 @@ send_report(struct client *c, unsigned flags)
 	if (c->ops->send(c->ctx, data, len) == -1)
 		log_debug("a report could not be sent: the connection is being closed");
 	free(data);
-	c->sent_ms = c->ops->now_ms(c->ctx);
 	if (c->set.heartbeat_ms > 0) /* HB-01: from the last message of any kind */
 		client_later(c, CLIENT_TIMER_HEARTBEAT, c->set.heartbeat_ms);
 	if (!c->report_waits) { /* ER-07 */
 		c->report_waits = 1;
-		c->report_ms = c->sent_ms;
+		c->report_pending = c->ops->pending(c->ctx);
 		client_later(c, CLIENT_TIMER_RESPONSE, c->set.response_ms);
 	}
 }
@@ -397,6 +396,16 @@ client_message(struct client *c, const uint8_t *data, size_t len)
 
 /* ---- timers */
 
+/* A long message on a slow line is no dead connection as long as it gets shorter. */
+static int
+moves(struct client *c, size_t *before)
+{
+	size_t was = *before;
+
+	*before = c->ops->pending(c->ctx);
+	return *before < was;
+}
+
 static void
 on_silence(struct client *c)
 {
@@ -404,11 +413,14 @@ on_silence(struct client *c)
 
 	if (quiet < c->set.ping_ms) {
 		client_later(c, CLIENT_TIMER_PING, c->set.ping_ms - quiet);
+	} else if (c->pinged && moves(c, &c->ping_pending)) {
+		watch_silence(c);
 	} else if (c->pinged) {
 		give_up(c, "the connection is dead: no answer to a ping (server.ping_interval)");
 	} else {
 		c->pinged = 1;
 		c->ops->ping(c->ctx);
+		c->ping_pending = c->ops->pending(c->ctx);
 		watch_silence(c);
 	}
 }
@@ -458,7 +470,9 @@ client_timeout(struct client *c, enum client_timer t)
 		on_silence(c);
 		break;
 	case CLIENT_TIMER_RESPONSE:
-		if (c->report_waits)
+		if (c->report_waits && moves(c, &c->report_pending))
+			client_later(c, CLIENT_TIMER_RESPONSE, c->set.response_ms);
+		else if (c->report_waits)
 			give_up(c, "no answer to a report (server.response_timeout)");
 		break;
 	case CLIENT_TIMER_STABLE:

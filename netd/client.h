@@ -102,9 +102,10 @@ struct client {
 	int throttled; /* UNAVAILABLE came on it */
 	uint64_t server_capabilities;
 	int capabilities_known;
-	uint64_t sent_ms, heard_ms, report_ms; /* report_ms: the oldest report without an answer */
+	uint64_t heard_ms;
 	int report_waits, pinged;
-	int full_wanted; /* ReportFullState */
+	size_t report_pending, ping_pending; /* unwritten when they were last looked at */
+	int full_wanted;                     /* ReportFullState */
 	int full_sent;
 	uint64_t full_ms;   /* when */
 	uint64_t window_ms; /* reports that the server caused are counted from here */

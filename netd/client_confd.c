@@ -111,6 +111,7 @@ void
 client_synced(struct client *c)
 {
 	c->synced = 1;
+	report_complete(c->report);
 	if (c->state == CLIENT_WAITING && c->report->have_uid && !c->ending)
 		client_attempt(c);
 	else

@@ -156,8 +156,8 @@ handle_config(struct client *c, const Opamp__Proto__V1__AgentRemoteConfig *r)
 	struct offer o = {0};
 	struct msg_offer m;
 	struct error err;
-	size_t len;
-	char *data;
+	size_t len = 0;
+	char *data = NULL;
 
 	if (!CAPABLE(c, AcceptsRemoteConfig)) {
 		ignore(c, IGNORED_CONFIG);

@@ -51,7 +51,8 @@ report_init(struct report *r, const struct describe *d, uint64_t capabilities, s
 	memset(r, 0, sizeof(*r));
 	r->describe = d;
 	r->capabilities = capabilities;
-	r->max_message = max_message;
+	/* what is built can always be queued (ws_send), with a little before it */
+	r->max_message = max_message < LIMIT_WS_OUTPUT - MIB ? max_message : LIMIT_WS_OUTPUT - MIB;
 }
 
 void
@@ -296,6 +297,16 @@ report_status(struct report *r, uint32_t status, const void *blob, size_t len, s
 		return error_set(err, "the status of a remote configuration with a hash cut short");
 	(void)clean_text(text, sizeof(text), data + hash_len, len - hash_len);
 	return put_status(r, status, data, hash_len, text, err);
+}
+
+void
+report_complete(struct report *r)
+{
+	struct error err;
+
+	if (r->parts[PART_STATUS].packed == NULL &&
+	    put_status(r, CONFIG_UNSET, "", 0, (char *)(uintptr_t) "", &err) == -1)
+		log_error("%s", err.text);
 }
 
 int

@@ -63,7 +63,10 @@ int report_effective(
 int report_status(
     struct report *r, uint32_t status, const void *blob, size_t len, struct error *err);
 
-/* The same from netd itself: an offer that it could not hand on. */
+/* That was all: what confd has not spoken of is as it is at first (status: UNSET, no hash). */
+void report_complete(struct report *r);
+
+/* A status from netd itself: an offer that it could not hand on. */
 int report_refused(struct report *r, const void *hash, size_t len, const char *why);
 
 enum report_flag {

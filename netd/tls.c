@@ -302,6 +302,7 @@ tls_judge(struct tls *t, SSL *ssl, int result, int saved_errno, const char *host
 	case SSL_ERROR_WANT_WRITE:
 		return TLS_WRITE;
 	case SSL_ERROR_ZERO_RETURN:
+		(void)error_set(err, "TLS: it closed the connection");
 		return TLS_CLOSED;
 	default:
 		return failure(t, ssl, saved_errno, host, err);

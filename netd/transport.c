@@ -421,8 +421,6 @@ write_bytes(struct transport *t, const void *data, size_t len)
 		t->write_wants_read = 1;
 		return 0;
 	case TLS_CLOSED:
-		over(t, "it closed the connection");
-		return -1;
 	case TLS_FAILED:
 	default:
 		over(t, err.text);
@@ -430,7 +428,8 @@ write_bytes(struct transport *t, const void *data, size_t len)
 	}
 }
 
-static void
+/* 1: all is written; 0: it has to wait, or it is over. */
+static int
 write_some(struct transport *t)
 {
 	struct evbuffer_iovec v;
@@ -440,14 +439,14 @@ write_some(struct transport *t)
 	    t->phase != PHASE_OVER && evbuffer_peek(t->out, -1, NULL, &v, 1) > 0 && v.iov_len > 0) {
 		n = write_bytes(t, v.iov_base, v.iov_len);
 		if (n == -1)
-			return;
+			return 0;
 		if (n == 0) {
-			if (!t->write_wants_read)
-				(void)event_add(t->writing, NULL);
-			return;
+			(void)event_add(t->write_wants_read ? t->reading : t->writing, NULL);
+			return 0;
 		}
 		(void)evbuffer_drain(t->out, (size_t)n);
 	}
+	return t->phase != PHASE_OVER;
 }
 
 /* All is written after the last word: say so, once, and wait for the peer's end. */
@@ -506,8 +505,6 @@ handshake(struct transport *t)
 		(void)event_add(t->writing, NULL);
 		break;
 	case TLS_CLOSED:
-		over(t, "TLS: it closed the connection during the greeting");
-		break;
 	case TLS_FAILED:
 		over(t, err.text);
 		break;
@@ -517,14 +514,16 @@ handshake(struct transport *t)
 static void
 go_on(struct transport *t)
 {
+	int all;
+
 	if (t->phase == PHASE_TLS)
 		handshake(t);
-	if (t->phase == PHASE_TLS || t->phase == PHASE_OVER)
+	if (t->phase == PHASE_TLS)
 		return;
-	write_some(t);
-	after_writing(t);
-	if (t->phase == PHASE_OPEN && evbuffer_get_length(t->out) > 0)
-		write_some(t); /* what after_writing made */
+	do { /* what was written makes room for answers to what waits in `in` */
+		all = write_some(t);
+		after_writing(t);
+	} while (all && t->phase != PHASE_OVER && evbuffer_get_length(t->out) > 0);
 }
 
 static void

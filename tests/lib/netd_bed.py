@@ -2,6 +2,7 @@
 import os
 import pwd
 import shutil
+import signal
 import socket
 import struct
 import tempfile
@@ -102,6 +103,9 @@ class Bed:
     def stop(self):
         self.parent.send("CHILD_END")
         return self.netd.wait()
+
+    def killed_by_filter(self):
+        return self.netd.process.poll() == -signal.SIGSYS
 
     def errors(self):
         self.stderr.flush()

@@ -2,6 +2,7 @@
 """opampd-netd and the server: the real program in its sandbox, as root and as an ordinary user, over ws and
 wss, with the test as parent and confd, and a server of python3-websockets.
 """
+import email.utils
 import http
 import os
 import shutil
@@ -203,7 +204,7 @@ class Test:
         self.close()
 
     def close(self):
-        self.ok(not self.bed.netd.killed_by_filter(), "no call was denied")
+        self.ok(not self.bed.killed_by_filter(), "no call was denied")
         self.ok("Sanitizer" not in self.bed.errors(), "no sanitizer's report")
         self.bed.close()
         if self.server:
@@ -268,7 +269,9 @@ class Test:
         self.ok(time.monotonic() - left >= 0.55 and conn.code == 1000, "ER-03 and left properly", conn.code)
         self.bed.state("SERVER_CONNECTED")
         self.ok(self.bed.confd.expect("SERVER_RESTART", timeout=0) is None, "ER-01 nothing else of an error is acted on")
-        for status, header, least, most in (("503", {"Retry-After": "1"}, 1000, 1100), ("429", {}, 100, 110),
+        soon = email.utils.formatdate(time.time() + 3, usegmt=True)
+        for status, header, least, most in (("503", {"Retry-After": "1"}, 1000, 1100),
+                                            ("503", {"Retry-After": soon}, 1000, 3300), ("429", {}, 100, 110),
                                             ("401", {}, 50, 100), ("302", {"Location": "ws://127.0.0.1:1/x"}, 0, 100)):
             code = int(status)
             self.server.reject = lambda _s, code=code, header=header: (http.HTTPStatus(code), header, b"no\n")
@@ -324,6 +327,57 @@ class Test:
             self.ok(self.bed.stop() == 0, "it ends in order without a connection")
             self.close()
 
+    def resident(self):
+        with open(f"/proc/{self.bed.netd.process.pid}/statm", encoding="ascii") as f:
+            return int(f.read().split()[1]) * 4096
+
+    def heavy(self):
+        """Much of everything, in both directions."""
+        self.begin(RESPONSE_TIMEOUT=60000)
+        d = opamp.AgentDescription()
+        for i in range(600):
+            pair = d.non_identifying_attributes.add()
+            pair.key, pair.value.string_value = f"key.{i * 7919 % 600}", "x" * 100
+        since = self.server.mark()
+        self.bed.confd.send("NET_DESCRIPTION", struct.pack("=II", 0, 0), fd=privsep.memfd(d.SerializeToString()))
+        m = self.server.wait(lambda m: m.HasField("agent_description"), 10, "the description", since).msg
+        keys = [p.key for p in m.agent_description.non_identifying_attributes]
+        self.ok(len(keys) > 600 and keys == sorted(keys), "a description of 600 attributes")
+        text = os.urandom(1 << 20).hex() * 8
+        self.bed.effective(text.encode())
+        m = self.server.wait_effective(text, 20, since).msg
+        self.ok(True, "an effective configuration of 16 MiB")
+        self.server.stall()
+        for i in range(20):
+            self.bed.effective(f"{i}{text}".encode())
+            self.bed.health(healthy=0, error=f"number {i}")
+        self.bed.confd.send("NET_SYNCED")
+        time.sleep(0.2)
+        since = self.server.mark()
+        self.server.stall(False)
+        m = self.server.wait_healthy(False, 20, since, "number 19").msg
+        self.ok(self.server.mark() - since < 10, "ST-11 a server that does not read: the newest, not all of it",
+                self.server.tell(since))
+        self.server.wait_effective(f"19{text}", 20, since)
+        for i in range(40):
+            last = self.server.offer({"": f"{i}" + "x" * (4 << 20)}, assign=False)
+        self.server.ping()
+        self.bed.confd.expect("OFFER")
+        self.bed.credit()
+        m = self.bed.confd.expect("OFFER")
+        self.ok(m and parse_offer(m.blob())[0] == last, "CF-07 a flood of large offers: the first, then the newest")
+        ping = b"\x89\x7d" + b"x" * 125
+        self.server.stall()
+        for _ in range(200):
+            self.server.send_raw(ping * 1000)
+        time.sleep(0.5)
+        resident = self.resident()
+        self.ok(resident < 200 << 20, "I11 a flood of pings whose answers nobody reads", resident)
+        self.server.drop()
+        self.ok(self.bed.state("SERVER_LOST") is not None, "and netd is well")
+        self.bed.stop()
+        self.close()
+
     def dead(self):
         """Servers that say nothing any more."""
         self.begin(PING=200, RESPONSE_TIMEOUT=60000, REPORTS_HEARTBEAT=0)
@@ -352,6 +406,8 @@ class Test:
         self.broken_frames()
         self.throttled()
         self.dead()
+        if self.root:
+            self.heavy()
         if not self.tls_dir:
             self.upgrades()
 
@@ -381,6 +437,30 @@ def certificates(tap):
         shutil.rmtree(directory)
 
 
+def client_certificate(tap):
+    for root in (True, False):
+        directory = tempfile.mkdtemp(prefix="opampd-tls.")
+        t = Test(tap, root, directory)
+        t.server = opampserver.Server(tls=opampserver.make_tls(directory, client=True))
+        texts = {}
+        for kind, name in (("FILE_CA", "ca.pem"), ("FILE_CERT", "client.pem"), ("FILE_KEY", "client.key")):
+            with open(os.path.join(directory, name), encoding="ascii") as f:
+                texts[kind] = f.read()
+        t.bed = Bed(root, t.server.url, texts, CA_FILE="/x", CERT_FILE="/y", KEY_FILE="/z", **QUICK)
+        t.bed.start()
+        t.bed.sync()
+        t.bed.connect()
+        t.ok(t.bed.state("SERVER_CONNECTED") is not None, "TLS, a client certificate")
+        t.ok(t.bed.stop() == 0, "and an orderly end")
+        t.close()
+        t.bed = Bed(root, "wss://127.0.0.1:1/", {}, CA_FILE="/x", **QUICK)
+        t.bed.start(ready=False)
+        t.ok(t.bed.netd.wait() == 1 and "server.tls.ca_file: the file could not be read" in t.bed.errors(),
+             "TLS, a file that is missing is not passed over", t.bed.errors())
+        t.bed.close()
+        shutil.rmtree(directory)
+
+
 def main():
     if os.geteuid() != 0:
         print("1..0 # SKIP needs root, to run as several users")
@@ -392,6 +472,7 @@ def main():
         Test(tap, root, directory).run()
         shutil.rmtree(directory)
     certificates(tap)
+    client_certificate(tap)
     return tap.done()
 
 

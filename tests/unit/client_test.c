@@ -26,6 +26,9 @@ test_ST_01_ST_12_CP_05_first_report(void **state)
 	assert_non_null(last(&f)->health);
 	assert_null(last(&f)->effective_config);
 	assert_null(last(&f)->agent_disconnect);
+	assert_non_null(last(&f)->remote_config_status); /* UNSET: the server may offer */
+	assert_int_equal(last(&f)->remote_config_status->status, CONFIG_UNSET);
+	assert_int_equal(last(&f)->remote_config_status->last_remote_config_hash.len, 0);
 	clear(&f);
 }
 
@@ -391,6 +394,29 @@ test_ER_07_no_answer(void **state)
 	clear(&f);
 }
 
+static void
+test_HB_05_ER_07_a_slow_line_is_not_dead(void **state)
+{
+	size_t left;
+	struct fake f;
+
+	(void)state;
+	open_up(&f);
+	f.pending = 200000;
+	health(&f, 0, "behind much else");
+	fire(&f, CLIENT_TIMER_PING);
+	assert_int_equal(f.pings, 1);
+	for (left = 150000; left > 0; left -= 50000) {
+		f.pending = left;
+		fire(&f, CLIENT_TIMER_RESPONSE);
+		fire(&f, CLIENT_TIMER_PING);
+		assert_int_equal(f.drops, 0);
+	}
+	fire(&f, CLIENT_TIMER_RESPONSE); /* it stands still */
+	assert_int_equal(f.drops, 1);
+	clear(&f);
+}
+
 /* ---- connections */
 
 static void
@@ -549,6 +575,7 @@ main(void)
 	    cmocka_unit_test(test_HB_01_HB_03_HB_04_heartbeat),
 	    cmocka_unit_test(test_HB_05_ping),
 	    cmocka_unit_test(test_ER_07_no_answer),
+	    cmocka_unit_test(test_HB_05_ER_07_a_slow_line_is_not_dead),
 	    cmocka_unit_test(test_CC_01_backoff),
 	    cmocka_unit_test(test_CC_02_accept_then_drop_is_not_hammered),
 	    cmocka_unit_test(test_CC_04_attempts_and_their_limit),
