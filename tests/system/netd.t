@@ -372,7 +372,9 @@ class Test:
             self.server.send_raw(ping * 1000)
         time.sleep(0.5)
         resident = self.resident()
-        self.ok(resident < 200 << 20, "I11 a flood of pings whose answers nobody reads", resident)
+        with open(self.bed.program, "rb") as f:
+            limit = (700 if b"__asan_init" in f.read() else 200) << 20  # a sanitizer keeps what was freed
+        self.ok(resident < limit, "I11 a flood of pings whose answers nobody reads", resident)
         self.server.drop()
         self.ok(self.bed.state("SERVER_LOST") is not None, "and netd is well")
         self.bed.stop()

@@ -208,8 +208,15 @@ server_process(int listener, const struct server_plan *plan)
 		}
 		s.ssl = SSL_new(ctx);
 		SSL_set_fd(s.ssl, s.fd);
-		if (SSL_accept(s.ssl) != 1)
+		if (SSL_accept(s.ssl) != 1) {
+			char
+			    rest[4096]; /* unread, it would make a reset that overtakes our alert */
+
+			(void)shutdown(s.fd, SHUT_WR);
+			while (read(s.fd, rest, sizeof(rest)) > 0)
+				;
 			_exit(2);
+		}
 		if (plan->want_sni != NULL) {
 			const char *sni = SSL_get_servername(s.ssl, TLSEXT_NAMETYPE_host_name);
 
