@@ -25,8 +25,6 @@
 #define APPLY_RETRY_MAX   600000
 #define APPLY_AGAIN_MS    1000 /* local files that cannot be put together; doubles up to ... */
 #define APPLY_AGAIN_MAX   60000
-#define APPLY_LISTENS_MS  100   /* well for so long: it listens for its signals */
-#define APPLY_OLD_MS      10000 /* a process this old does so, too */
 
 enum apply_phase {
 	APPLY_WAITING, /* for procd's word on what runs already */
@@ -161,11 +159,9 @@ struct apply {
 	struct msg_job_done job_done;
 	/* the gate */
 	uint64_t well_since_ms; /* in the gate */
-	uint64_t well_start_ms; /* that start was first seen well; 0 = not yet */
-	uint32_t well_start;
-	uint32_t run_start; /* the start that runs what was last told; 0 = not yet */
-	int baselined;      /* link knows which components are well */
-	int stale;          /* after a reload: what the agent said before it does not count */
+	uint32_t run_start;     /* the start that runs what was last told; 0 = not yet */
+	int baselined;          /* link knows which components are well */
+	int stale;              /* after a reload: what the agent said before it does not count */
 	/* the way back */
 	int fail_passing, want_words;
 	uint32_t words_start;

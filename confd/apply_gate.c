@@ -239,29 +239,18 @@ apply_judge(struct apply *a)
 }
 
 /*
- * A program may be well before it listens for the signal, and the signal then ends it: only one that
- * has been well for a moment is reloaded.
+ * A program that is not well may not listen for the signal yet, which would then end it (where it is
+ * well and does not listen all the same: died_of_reload).
  */
 int
 apply_may_reload(const struct apply *a)
 {
-	uint64_t up_ns = a->ops->now_ns(a->ctx) - a->agent.proc.started_ns;
-
-	/* the second is for a start that was well before this confd was */
-	if (!a->set.hup || !a->try.validated || !apply_well(a))
-		return 0;
-	return (a->well_start == a->agent.proc.start &&
-		   a->ops->now_ms(a->ctx) - a->well_start_ms >= APPLY_LISTENS_MS) ||
-	       up_ns / 1000000 >= APPLY_OLD_MS;
+	return a->set.hup && a->try.validated && apply_well(a);
 }
 
 static void
 look(struct apply *a)
 {
-	if (a->well_start != a->agent.proc.start && apply_well(a)) {
-		a->well_start = a->agent.proc.start;
-		a->well_start_ms = a->ops->now_ms(a->ctx);
-	}
 	a->ops->changed(a->ctx);
 	apply_judge(a);
 }
