@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -175,18 +176,16 @@ descriptors(int out, int err_fd, int secret, int report, int *executable, int *w
 	return close_range((unsigned)*work_dir + 1, ~0u, 0);
 }
 
-/* A script is read by its interpreter through a path, so its descriptor has to stay open then. */
+/* A script's interpreter opens it by its path: its directories are root's, as was checked. */
 static void
 execute(int executable, char **argv, char **env)
 {
 	char magic[2] = "";
 
-	if (pread(executable, magic, 2, 0) == 2 && magic[0] == '#' && magic[1] == '!') {
-		(void)fcntl(executable, F_SETFD, 0);
+	if (pread(executable, magic, 2, 0) == 2 && magic[0] == '#' && magic[1] == '!')
 		(void)execve(argv[0], argv, env);
-		return;
-	}
-	(void)syscall(SYS_execveat, executable, "", argv, env, AT_EMPTY_PATH);
+	else
+		(void)syscall(SYS_execveat, executable, "", argv, env, AT_EMPTY_PATH);
 }
 
 /* In a PID namespace of its own the parent's number is 0: the report's other end tells. */
@@ -242,8 +241,13 @@ child(const struct agent_command *given, char **argv, int out, int err_fd, int s
 	fresh_signals();
 	(void)umask(027);
 	(void)setsid();
-	if (descriptors(out, err_fd, secret, report, &executable, &own.work_dir) == -1)
+	(void)personality(PER_LINUX);
+	if (descriptors(out, err_fd, secret, report, &executable, &own.work_dir) == -1) {
+		struct report r = {STAGE_DIRECTORY, errno};
+
+		(void)!write(report, &r, sizeof(r));
 		_exit(125);
+	}
 	if (limits(c) == -1)
 		fail(STAGE_LIMITS);
 	if (fchdir(c->work_dir) == -1)
@@ -272,6 +276,30 @@ close_all(int *fds, size_t n)
 	for (i = 0; i < n; i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
+}
+
+/* A limit cannot be more than our own, and is then that (set_limit). */
+static void
+tell_limits(const struct settings *settings)
+{
+	static const struct {
+		enum setting key;
+		int resource;
+	} limited[] = {{SET_LIMIT_FILES, RLIMIT_NOFILE}, {SET_LIMIT_DATA, RLIMIT_DATA},
+	    {SET_LIMIT_PROCESSES, RLIMIT_NPROC}};
+	struct rlimit own;
+	uint64_t value;
+	size_t i;
+
+	for (i = 0; i < sizeof(limited) / sizeof(limited[0]); i++) {
+		value = setting_or_zero(settings, limited[i].key);
+		if (value != 0 && getrlimit((__rlimit_resource_t)limited[i].resource, &own) == 0 &&
+		    own.rlim_max != RLIM_INFINITY && value > own.rlim_max)
+			log_warn("%s: %llu is more than opampd itself may have: it is %llu; raise "
+				 "the limit of opampd's service",
+			    setting_name(limited[i].key), (unsigned long long)value,
+			    (unsigned long long)own.rlim_max);
+	}
 }
 
 /* clone3 like fork. */
@@ -310,6 +338,7 @@ agent_spawn(
 	pid_t me = getpid();
 	ssize_t n;
 
+	tell_limits(c->settings);
 	memset(s, 0, sizeof(*s));
 	s->pidfd = s->out = s->err = -1;
 	s->stage = STAGE_FORK;

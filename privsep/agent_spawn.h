@@ -1,7 +1,26 @@
 /*
  * agent_spawn.h: forking the agent: its user, limits, Landlock, filter, descriptors, and nothing
- * else of ours.  The parent only.  What the agent is to inherit is listed in policy_agent.c and here
- * (invariant I13).
+ * else of ours.  The parent only.  What the agent has from us, and nothing else (invariant I13;
+ * tests/unit/agent_spawn_test.c compares it with what the kernel says):
+ *
+ *	user, groups      agent.run_as, agent.groups; an ordinary user's own
+ *	capabilities      agent.capabilities, in all five sets; an ordinary user's agent has those of them
+ *	                  that opampd has, and none in a user namespace
+ *	no_new_privs      set
+ *	seccomp           the parent's deny-list and, with a sandbox, the agent's (policy_agent.c)
+ *	Landlock          with a sandbox (agent_landlock.c)
+ *	limits            agent.limits, no core dump; all others as opampd was given them
+ *	namespaces        the parent's; without a cgroup a PID namespace; an ordinary user's agent has
+ *	                  that in any case, and the user namespace that it takes
+ *	signals           none ignored, none blocked; SIGKILL when the parent ends
+ *	descriptors       0 /dev/null, 1 and 2 pipes to link, 4 the sealed secret where there is one
+ *	environment       agent.env, and TMPDIR where that does not name one
+ *	arguments         the driver's and agent.args
+ *	directory, umask  agent.working_directory, 027
+ *	session           its own, no terminal
+ *	cgroup            a new one for each start, where there are cgroups
+ *
+ * Priority, processors and the like are left as the administrator gave them to opampd.
  */
 #ifndef PRIVSEP_AGENT_SPAWN_H
 #define PRIVSEP_AGENT_SPAWN_H
