@@ -279,13 +279,14 @@ static int
 check_between(const struct check *c, const struct yaml_node *n)
 {
 	const char *s = n->value;
-	size_t i = 0;
+	size_t i = 0, start, ended = n->len; /* where the expansion before this one ended */
 
 	while (i < n->len) {
 		if (s[i] != '$') {
 			i++;
 			continue;
 		}
+		start = i;
 		if (s[i + 1] != '{') /* the value ends in a NUL */
 			return tree_error(c->err, n,
 			    "a \"$\" beside an expansion could become another one when the "
@@ -293,7 +294,16 @@ check_between(const struct check *c, const struct yaml_node *n)
 			    "expansion a value of its own");
 		while (s[i] != '}') /* check_each saw it */
 			i++;
-		if (s[++i] == '{')
+		i++;
+		if (start == ended && memmem(s, start, s + start, i - start) != NULL)
+			return tree_error(c->err, n,
+			    "%.*s is here a second time, right behind another expansion: the "
+			    "Collector puts both in at once, and the two values could become "
+			    "another expansion: in a remote configuration put something between "
+			    "them",
+			    (int)(i - start < SHOWN ? i - start : SHOWN), s + start);
+		ended = i;
+		if (s[i] == '{')
 			return tree_error(c->err, n,
 			    "a \"{\" right behind an expansion could become another one when the "
 			    "Collector puts the value in: in a remote configuration put "

@@ -9,6 +9,9 @@
  * With A empty, "${env:A}$${env:A}{file:/x}" reads /x; with a value that ends in a dollar sign,
  * "${env:P}{env:S}" reads S.  So a remote text with an expansion has no other dollar sign, no brace
  * right behind it and none inside, and a tag that changes what the text is (!!binary) is refused.
+ * It also replaces an expansion in every place at once: "${env:B}-${env:D}${env:B}" has become
+ * "{file:/x}-${env:D}{file:/x}" when the turn of D, a dollar sign, comes.  So none stands right
+ * behind another one if it was there before.
  */
 #ifndef CONFD_EXPANSION_H
 #define CONFD_EXPANSION_H

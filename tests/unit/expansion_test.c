@@ -92,7 +92,7 @@ test_SE_02_listed_expansions(void **state)
 	(void)state;
 	taken("a: ${env:X}", list);
 	taken("a: ${X}", list);
-	taken("a: \"${env:X}${env:X} and ${X}\"", list);
+	taken("a: \"${env:X} ${env:X} and ${X}\"", list);
 	taken("a: '{\"token\": \"${env:X}\"}'", list);
 	taken("a: ${file:/etc/otel/ca.pem}", list);
 	taken("a: '${yaml:[\"a\"]}'", list);
@@ -124,7 +124,7 @@ test_SE_02_defaults(void **state)
 static void
 test_SE_02_expansions_that_would_join(void **state)
 {
-	static const char *const list[] = {"env:A", NULL};
+	static const char *const list[] = {"env:A", NULL}, *const two[] = {"env:A", "env:B", NULL};
 
 	(void)state;
 	/* with A empty these read what stands in the last braces */
@@ -135,8 +135,14 @@ test_SE_02_expansions_that_would_join(void **state)
 	refused("a: $1 ${env:A}", list, "a \"$\" beside an expansion");
 	/* with a value that ends in a dollar sign */
 	refused("a: ${env:A}{env:S}", list, "a \"{\" right behind an expansion");
-	refused("a: ${env:A}${env:A}{env:S}", list, "a \"{\" right behind an expansion");
+	refused("a: ${env:A} ${env:A}{env:S}", list, "a \"{\" right behind an expansion");
 	refused("a: ${env:A}{", list, "a \"{\" right behind an expansion");
+	/* with A a brace and what is in it, B a dollar sign: A is put in everywhere before B is */
+	refused("a: ${env:A}-${env:B}${env:A}", two, "${env:A} is here a second time");
+	refused("a: ${env:A}${env:A}", two, "${env:A} is here a second time");
+	refused("a: ${env:A}${env:B} ${env:B}${env:A}", two, "${env:A} is here a second time");
+	refused("a: ${env:B}${env:A}${env:B}${env:A}", two, "${env:B} is here a second time");
+	taken("a: ${env:A}${env:B} ${env:A}-${env:B}\nb: ${env:B}${env:A}", two);
 }
 
 static void
