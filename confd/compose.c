@@ -1,5 +1,5 @@
 /*
- * compose.c: the merge (see compose.h).  merge only.
+ * compose.c: the merge of local and remote files, and the second look (see compose.h).  merge only.
  */
 #include "compose.h"
 
@@ -7,23 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "compose_internal.h"
 #include "privsep/limits.h"
 
 #define HEAD                                                                                       \
 	"# Made by opampd from local files, the server's configuration and what opampd injects.\n" \
 	"# Changes here are lost; comments of the sources are not kept.\n"
-
-#define INSTANCE_ID "service.instance.id"
-
-struct composer {
-	const struct compose_input *in;
-	struct yaml_tree tree; /* the result */
-	struct yaml_tree scratch;
-	const struct yaml_node *joined; /* the list whose items are the keys of `items` */
-	struct yaml_node *items;
-	struct compose_result *out;
-	struct error *err;
-};
 
 /* Where a map stands, as far as the merge has to know. */
 enum place {
@@ -32,8 +21,8 @@ enum place {
 	PLACE_ELSEWHERE
 };
 
-static int
-no_memory(struct composer *c)
+int
+compose_no_memory(struct composer *c)
 {
 	return error_set(c->err,
 	    "the merged configuration is too large: more than 1,000,000 nodes, "
@@ -63,17 +52,17 @@ join_lists(struct composer *c, struct yaml_node *into, const struct yaml_node *f
 	size_t i;
 
 	if (c->joined != into && note_items(c, into) == -1)
-		return no_memory(c);
+		return compose_no_memory(c);
 	for (i = 0; i < from->count; i++) {
 		item = from->items[i];
 		if (item->kind == YAML_SCALAR) {
 			if (tree_get(c->items, item->value) != NULL)
 				continue;
 			if (tree_set(&c->scratch, c->items, item->value, c->items) == -1)
-				return no_memory(c);
+				return compose_no_memory(c);
 		}
 		if (tree_append(&c->tree, into, tree_copy(&c->tree, item, 0)) == -1)
-			return no_memory(c);
+			return compose_no_memory(c);
 	}
 	return 0;
 }
@@ -111,7 +100,7 @@ merge_maps(struct composer *c, struct yaml_node *into, const struct yaml_node *f
 		}
 		if (tree_set_node(&c->tree, into, tree_copy(&c->tree, key, 0),
 			tree_copy(&c->tree, value, depth)) == -1)
-			return no_memory(c);
+			return compose_no_memory(c);
 	}
 	return 0;
 }
@@ -172,8 +161,8 @@ load(const struct compose_input *in, struct yaml_tree *t, const char *name, cons
 	return check_keys(in, t->root, 0, 0, err);
 }
 
-static void
-warn(struct composer *c, const struct yaml_node *at, const char *key, const char *what)
+void
+compose_warn(struct composer *c, const struct yaml_node *at, const char *key, const char *what)
 {
 	char *text;
 	size_t used;
@@ -204,7 +193,8 @@ merge_file(
 				    "extensions.opamp is opampd's: leave it out of the remote "
 				    "configuration");
 			else
-				warn(c, ours, "extensions.opamp", "is replaced by opampd's own");
+				compose_warn(
+				    c, ours, "extensions.opamp", "is replaced by opampd's own");
 		}
 		if (r == 0)
 			r = merge_maps(c, c->tree.root, t.root, PLACE_ROOT, 0);
@@ -251,7 +241,7 @@ merge_remote(struct composer *c)
 		text = name == NULL ? NULL : tree_new_plain(&c->tree, name);
 		free(name);
 		if (text == NULL)
-			return no_memory(c);
+			return compose_no_memory(c);
 		r = merge_file(c, text->value, f->body.data, f->body.len, YAML_REMOTE);
 	}
 	return r;
@@ -284,233 +274,6 @@ merge_sources(struct composer *c)
 	return remote_done ? 0 : merge_remote(c);
 }
 
-/*
- * The map at `key`, made if there is none.  Something else there gives way, and that is told:
- * opampd's keys have to be in it.  NULL: the error is set.
- */
-static struct yaml_node *
-section(struct composer *c, struct yaml_node *map, const char *key)
-{
-	struct yaml_node *n;
-
-	if (map == NULL)
-		return NULL;
-	n = tree_get(map, key);
-	if (n != NULL && n->kind == YAML_MAP)
-		return n;
-	if (n != NULL && !tree_is_null(n))
-		warn(c, n, key, "is not a map and is replaced by opampd's own keys");
-	n = tree_new_map(&c->tree);
-	if (n != NULL && tree_set(&c->tree, map, key, n) == 0)
-		return n;
-	(void)no_memory(c);
-	return NULL;
-}
-
-static struct yaml_node *
-list_of(struct composer *c, const char *one)
-{
-	struct yaml_node *n = tree_new_seq(&c->tree);
-
-	if (n == NULL || tree_append(&c->tree, n, tree_new_plain(&c->tree, one)) == -1)
-		return NULL;
-	return n;
-}
-
-/* map: from section(), which has set the error when it is NULL. */
-static int
-put(struct composer *c, struct yaml_node *map, const char *key, struct yaml_node *value)
-{
-	if (map == NULL)
-		return -1;
-	if (value == NULL || tree_set(&c->tree, map, key, value) == -1)
-		return no_memory(c);
-	return 0;
-}
-
-/* A component beneath everything: the one that is there already stays. */
-static int
-put_nop(struct composer *c, const char *key)
-{
-	struct yaml_node *map = section(c, c->tree.root, key);
-
-	if (map != NULL && tree_get(map, "nop") != NULL)
-		return 0;
-	return put(c, map, "nop", tree_new_map(&c->tree));
-}
-
-static int
-has_content(const struct yaml_node *n)
-{
-	return n != NULL && !tree_is_null(n) && (n->kind == YAML_SCALAR || n->count > 0);
-}
-
-static int
-inject_noop(struct composer *c)
-{
-	struct yaml_node *traces;
-
-	if (c->in->noop != NOOP_PIPELINE ||
-	    has_content(tree_get(tree_get(c->tree.root, "service"), "pipelines")))
-		return 0;
-	if (put_nop(c, "receivers") == -1 || put_nop(c, "exporters") == -1)
-		return -1;
-	traces = section(c, section(c, section(c, c->tree.root, "service"), "pipelines"), "traces");
-	if (put(c, traces, "receivers", list_of(c, "nop")) == -1)
-		return -1;
-	return put(c, traces, "exporters", list_of(c, "nop"));
-}
-
-static struct yaml_node *
-extension(struct composer *c)
-{
-	struct yaml_node *opamp = tree_new_map(&c->tree), *ws;
-	char endpoint[64];
-
-	if (opamp == NULL) {
-		(void)no_memory(c);
-		return NULL;
-	}
-	(void)snprintf(endpoint, sizeof(endpoint), "ws://127.0.0.1:%u/v1/opamp", c->in->port);
-	ws = section(c, section(c, opamp, "server"), "ws");
-	if (put(c, opamp, "instance_uid", tree_new_literal(&c->tree, c->in->uid_text)) == -1 ||
-	    put(c, ws, "endpoint", tree_new_literal(&c->tree, endpoint)) == -1 ||
-	    put(c, section(c, ws, "tls"), "insecure", tree_new_plain(&c->tree, "true")) == -1 ||
-	    put(c, section(c, opamp, "capabilities"), "reports_available_components",
-		tree_new_plain(&c->tree, "false")) == -1)
-		return NULL;
-	return opamp;
-}
-
-static struct yaml_node *
-attribute_item(struct composer *c, const struct compose_attribute *a)
-{
-	struct yaml_node *item = tree_new_map(&c->tree);
-
-	if (item == NULL || tree_set(&c->tree, item, "name", tree_new_literal(&c->tree, a->name)) ||
-	    tree_set(&c->tree, item, "value", tree_new_literal(&c->tree, a->value)))
-		return NULL;
-	return item;
-}
-
-/* Newer Collectors know a list of {name, value}; the flat map is the form that all know. */
-static int
-set_in_list(
-    struct composer *c, struct yaml_node *list, const struct compose_attribute *a, int force)
-{
-	struct yaml_node *item;
-	size_t i;
-	int found = 0;
-
-	for (i = 0; i < list->count; i++) {
-		if (!tree_is(tree_get(list->items[i], "name"), a->name))
-			continue;
-		found = 1;
-		if (!force)
-			return 0;
-		item = attribute_item(c, a); /* whole: a "type" of theirs goes as well */
-		if (item == NULL)
-			return no_memory(c);
-		list->items[i] = item;
-	}
-	if (!found && tree_append(&c->tree, list, attribute_item(c, a)) == -1)
-		return no_memory(c);
-	return 0;
-}
-
-static int
-set_attribute(
-    struct composer *c, struct yaml_node *resource, const struct compose_attribute *a, int force)
-{
-	struct yaml_node *list = tree_get(resource, "attributes");
-	int flat = tree_get(resource, a->name) != NULL;
-
-	if (flat && !force)
-		return 0;
-	if (list != NULL && list->kind == YAML_SEQ) {
-		if (set_in_list(c, list, a, force) == -1)
-			return -1;
-		if (!flat) /* both forms in one file: the forced one is right in both */
-			return 0;
-	}
-	return put(c, resource, a->name, tree_new_literal(&c->tree, a->value));
-}
-
-static int
-inject_resource(struct composer *c, struct yaml_node *telemetry)
-{
-	struct yaml_node *resource = section(c, telemetry, "resource");
-	const struct compose_attribute *a;
-	size_t i;
-
-	if (resource == NULL)
-		return -1;
-	for (i = 0; i < c->in->attribute_count; i++) {
-		a = &c->in->attributes[i];
-		if (set_attribute(c, resource, a, strcmp(a->name, INSTANCE_ID) == 0) == -1)
-			return -1;
-	}
-	return 0;
-}
-
-static int
-has_item(const struct yaml_node *list, const char *text)
-{
-	size_t i;
-
-	for (i = 0; list != NULL && list->kind == YAML_SEQ && i < list->count; i++)
-		if (tree_is(list->items[i], text))
-			return 1;
-	return 0;
-}
-
-static int
-inject_start(struct composer *c, struct yaml_node *service)
-{
-	struct yaml_node *list;
-
-	if (service == NULL)
-		return -1;
-	list = tree_get(service, "extensions");
-	if (list == NULL || list->kind != YAML_SEQ) {
-		if (list != NULL && !tree_is_null(list))
-			warn(c, list, "service.extensions",
-			    "is not a list and is replaced by opampd's own");
-		return put(c, service, "extensions", list_of(c, "opamp"));
-	}
-	if (!has_item(list, "opamp") &&
-	    tree_append(&c->tree, list, tree_new_plain(&c->tree, "opamp")) == -1)
-		return no_memory(c);
-	return 0;
-}
-
-static int
-inject_logs(struct composer *c, struct yaml_node *telemetry)
-{
-	struct yaml_node *logs = section(c, telemetry, "logs");
-
-	if (put(c, logs, "encoding", tree_new_plain(&c->tree, "json")) == -1 ||
-	    put(c, logs, "output_paths", list_of(c, "stdout")) == -1)
-		return -1;
-	return put(c, logs, "error_output_paths", list_of(c, "stderr"));
-}
-
-static int
-inject(struct composer *c)
-{
-	struct yaml_node *extensions, *opamp, *service, *telemetry;
-
-	extensions = section(c, c->tree.root, "extensions");
-	if (extensions == NULL || (opamp = extension(c)) == NULL ||
-	    put(c, extensions, "opamp", opamp) == -1)
-		return -1;
-	service = section(c, c->tree.root, "service");
-	telemetry = section(c, service, "telemetry");
-	if (telemetry == NULL || inject_start(c, service) == -1 || inject_logs(c, telemetry) == -1)
-		return -1;
-	return inject_resource(c, telemetry);
-}
-
 /* parse(emit(t)) must be t: libyaml's two halves check one another. */
 static int
 check_emitted(struct composer *c)
@@ -541,9 +304,8 @@ compose_run(const struct compose_input *in, struct compose_result *out, struct e
 	memset(out, 0, sizeof(*out));
 	c.tree.root = tree_new_map(&c.tree);
 	if (c.tree.root == NULL)
-		(void)no_memory(&c);
-	else if (merge_sources(&c) == 0 &&
-		 (!in->inject || (inject_noop(&c) == 0 && inject(&c) == 0)) &&
+		(void)compose_no_memory(&c);
+	else if (merge_sources(&c) == 0 && (!in->inject || compose_inject(&c) == 0) &&
 		 tree_emit(c.tree.root, HEAD, &out->data, &out->len, err) == 0)
 		r = check_emitted(&c);
 	if (r == -1) {
@@ -557,73 +319,6 @@ compose_run(const struct compose_input *in, struct compose_result *out, struct e
 }
 
 /* ---- the second look */
-
-static int
-attribute_forced(
-    struct composer *c, const struct yaml_node *resource, const struct compose_attribute *a)
-{
-	const struct yaml_node *list = tree_get(resource, "attributes"),
-			       *flat = tree_get(resource, a->name),
-			       *want = tree_new_literal(&c->tree, a->value), *item;
-	size_t i, found = flat != NULL;
-
-	if (flat != NULL && !tree_equal(flat, want, 0))
-		return 0;
-	for (i = 0; list != NULL && list->kind == YAML_SEQ && i < list->count; i++) {
-		item = list->items[i];
-		if (!tree_is(tree_get(item, "name"), a->name))
-			continue;
-		if (!tree_equal(tree_get(item, "value"), want, 0))
-			return 0;
-		found++;
-	}
-	return want != NULL && found > 0;
-}
-
-static int
-check_telemetry(struct composer *c, const struct yaml_node *telemetry)
-{
-	const struct yaml_node *logs = tree_get(telemetry, "logs"),
-			       *resource = tree_get(telemetry, "resource");
-	struct yaml_node *want = tree_new_map(&c->tree);
-	size_t i;
-
-	if (want == NULL || inject_logs(c, want) == -1)
-		return no_memory(c);
-	want = tree_get(want, "logs");
-	for (i = 0; i < want->count; i++)
-		if (!tree_equal(want->pairs[i].value, tree_get(logs, want->pairs[i].key->value), 0))
-			return error_set(c->err,
-			    "service.telemetry.logs.%s is not as opampd made it",
-			    want->pairs[i].key->value);
-	for (i = 0; i < c->in->attribute_count; i++)
-		if (strcmp(c->in->attributes[i].name, INSTANCE_ID) == 0 &&
-		    !attribute_forced(c, resource, &c->in->attributes[i]))
-			return error_set(c->err,
-			    "service.telemetry.resource: " INSTANCE_ID " is not as opampd made it");
-	return 0;
-}
-
-static int
-check_injected(const struct compose_input *in, const struct yaml_node *root, struct error *err)
-{
-	const struct yaml_node *opamp = tree_get(tree_get(root, "extensions"), "opamp"),
-			       *service = tree_get(root, "service");
-	struct composer c = {.in = in, .err = err};
-	const struct yaml_node *want = extension(&c);
-	int r;
-
-	if (want == NULL)
-		r = -1;
-	else if (!tree_equal(want, opamp, 0))
-		r = error_set(err, "extensions.opamp is not as opampd made it");
-	else if (!has_item(tree_get(service, "extensions"), "opamp"))
-		r = error_set(err, "service.extensions does not start opamp");
-	else
-		r = check_telemetry(&c, tree_get(service, "telemetry"));
-	tree_free(&c.tree);
-	return r;
-}
 
 static int
 collect_local(const struct compose_input *in, struct expansion_known *known, struct error *err)
@@ -656,7 +351,7 @@ compose_check(const struct compose_input *in, const char *emitted, size_t len, s
 	if (r == 0)
 		r = expansion_check(tree.root, &in->allowed, &known, 0, err);
 	if (r == 0 && in->inject)
-		r = check_injected(in, tree.root, err);
+		r = compose_check_injected(in, tree.root, err);
 	expansion_known_free(&known);
 	tree_free(&tree);
 	return r == 0 ? 0 : error_prefix(err, "checking the merged configuration");

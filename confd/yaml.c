@@ -13,9 +13,8 @@
 
 #define CHUNK_SIZE  (64 * 1024)
 #define INDEX_AFTER 16
-#define TREE_BYTES  (LIMIT_MERGE_MEMORY / 2) /* a source and the result live at the same time */
-#define PLAIN       1                        /* YAML_PLAIN_SCALAR_STYLE */
-#define DOUBLE      3                        /* YAML_DOUBLE_QUOTED_SCALAR_STYLE */
+#define PLAIN       1 /* YAML_PLAIN_SCALAR_STYLE */
+#define DOUBLE      3 /* YAML_DOUBLE_QUOTED_SCALAR_STYLE */
 
 struct chunk {
 	struct chunk *next;
@@ -30,7 +29,7 @@ take(struct yaml_tree *t, size_t bytes)
 	size_t want = (bytes + 15) & ~(size_t)15, size = want > CHUNK_SIZE ? want : CHUNK_SIZE;
 	void *p;
 
-	if (want < bytes || want > TREE_BYTES - t->bytes)
+	if (want < bytes || want > LIMIT_YAML_TREE - t->bytes)
 		return NULL;
 	if (c == NULL || c->size - c->used < want) {
 		c = calloc(1, sizeof(*c) + size);

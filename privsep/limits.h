@@ -54,6 +54,7 @@
 #define LIMIT_YAML_OUTPUT   (32 * MIB) /* emitted bytes */
 #define LIMIT_MERGE_MEMORY  (512 * MIB)
 #define LIMIT_MERGE_SECONDS 20
+#define LIMIT_YAML_TREE     (LIMIT_MERGE_MEMORY / 2) /* a source and the result live at the same time */
 
 /* What the agent says. */
 #define LIMIT_HEALTH_COMPONENTS 4096
