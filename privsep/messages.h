@@ -472,7 +472,7 @@ struct msg_effective {
 	MESSAGE(LINK_SECRET, P(PARENT), P(LINK), msg_secret, 0, FD_MEMFD,                          \
 	    "a secret file made by your predecessor, still in use or yet to be used")              \
 	MESSAGE(LINK_SECRET_NEXT, P(LINK), P(PARENT), msg_none, 0, FD_MEMFD,                       \
-	    "the secret file for the next start; the parent hands it on unread")                   \
+	    "the secret file for the next start; the parent looks at its form (link_file.h)")      \
 	MESSAGE(LINK_ROTATE, P(LINK), P(PARENT), msg_none, 0, FD_NONE,                             \
 	    "agent.log is full: rotate, and hand me a new one")                                    \
 	MESSAGE(LINK_BEGUN, P(PARENT), P(LINK), msg_agent, 0, FD_NONE,                             \
