@@ -160,6 +160,21 @@ fail:
 	return -1;
 }
 
+/*
+ * A port of our own for each storage directory, so that it is the same at the next start: what the
+ * agent ran on names it, and need not be made anew (on a full disk it could not be).  Above the
+ * range that connections are given by default.
+ */
+static uint16_t
+usual_port(const char *storage)
+{
+	uint32_t h = 2166136261u;
+
+	for (; *storage != '\0'; storage++)
+		h = (h ^ (unsigned char)*storage) * 16777619u;
+	return (uint16_t)(61000 + h % 4536);
+}
+
 static int
 open_link(struct parent *p)
 {
@@ -170,13 +185,19 @@ open_link(struct parent *p)
 
 	if (!driver_of(&p->settings)->uses_link)
 		return 0;
-	sin.sin_port = htons((uint16_t)port);
 	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP);
 	if (fd == -1)
 		goto fail;
 	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (bind(fd, (struct sockaddr *)&sin, len) == -1 || listen(fd, 16) == -1 ||
-	    getsockname(fd, (struct sockaddr *)&sin, &len) == -1)
+	sin.sin_port = htons(port != 0 ? (uint16_t)port : usual_port(p->command.storage_path));
+	if (bind(fd, (struct sockaddr *)&sin, len) == -1) {
+		if (port != 0)
+			goto fail;
+		sin.sin_port = 0; /* taken by another: any free one */
+		if (bind(fd, (struct sockaddr *)&sin, len) == -1)
+			goto fail;
+	}
+	if (listen(fd, 16) == -1 || getsockname(fd, (struct sockaddr *)&sin, &len) == -1)
 		goto fail;
 	p->link_listener = fd;
 	p->link_port = ntohs(sin.sin_port);
