@@ -258,12 +258,13 @@ int
 store_list(int dir, void (*each)(void *ctx, const char *name), void *ctx, struct error *err)
 {
 	int fd = store_openat(dir, ".", O_RDONLY | O_DIRECTORY, 0);
-	char *buf = malloc(LIST_BUFFER), *names = NULL, *bigger;
+	_Alignas(struct dirent64) char buf[LIST_BUFFER];
+	char *names = NULL, *bigger;
 	size_t used = 0, len, i;
 	struct dirent64 *e;
 	ssize_t n = -1, at;
 
-	if (buf == NULL || fd == -1)
+	if (fd == -1)
 		goto out;
 	while ((n = getdents64(fd, buf, LIST_BUFFER)) > 0 && used < LIST_MOST) {
 		for (at = 0; at < n; at += e->d_reclen) {
@@ -289,7 +290,6 @@ out:
 	if (fd >= 0)
 		close(fd);
 	free(names);
-	free(buf);
 	return n == -1 ? -1 : 0;
 }
 

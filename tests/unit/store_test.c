@@ -771,7 +771,7 @@ test_leftovers_are_swept(void **state)
 	static const char *const dirs[] = {"generations/.new-000009", "generations/.old-000004"};
 	static const char *const files[] = {"generations/.new-000009/meta",
 	    "generations/.new-000009/effective", ".new-identity", ".new-state", ".new-cache",
-	    "agent/.keep-000004", "agent/.new-x", "agent/candidate/.new-" NAME};
+	    "agent/.keep-000004", "agent/.new-x", ("agent/candidate/.new-" NAME)};
 	struct store *s = must_open();
 	size_t i;
 
