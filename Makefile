@@ -2,6 +2,7 @@
 #
 #   make                 build everything into build/ (or O=DIR)
 #   make check           install what is needed, build, run the tests
+#   make demo            install what is needed, build, show it at work; DEMO=check does not wait for you
 #   make fuzz            every fuzz target, FUZZ_SECONDS each (clang)
 #   make doc             man pages and documents, into build/doc
 #   make install         into DESTDIR, PREFIX (/usr/local), SYSCONFDIR (/etc); make uninstall
@@ -37,6 +38,8 @@ PACKAGES_BUILD := build-essential pkg-config libevent-dev libprotobuf-c-dev prot
 PACKAGES_CHECK := libcmocka-dev clang-16 libclang-rt-16-dev llvm-16 perl python3 \
 	python3-websockets python3-protobuf openssl iproute2 procps strace util-linux xxd patch mandoc \
 	prometheus-node-exporter rsyslog
+
+PACKAGES_DEMO := python3 python3-websockets python3-protobuf iproute2 procps prometheus-node-exporter
 
 # ---- flags: ours first, the user's CFLAGS and LDFLAGS last
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wformat=2 -Wmissing-prototypes \

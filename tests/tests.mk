@@ -42,9 +42,13 @@ fuzz-run: $(addprefix fuzz-,$(FUZZ_TARGETS))
 $(addprefix fuzz-,$(FUZZ_TARGETS)): fuzz-%:
 	@tests/lib/fuzz.sh $(O)/fuzzer_$* $* $(FUZZ_SECONDS)
 
+# as many jobs as there are processors, unless the caller said
+JOBS = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
 check:
 	@$(MAKE) --no-print-directory deps-check
-	@$(MAKE) --no-print-directory all unit-tests
+	@echo "Building opampd, its unit tests and test tools into $(O)/ (with $(CC))"
+	@$(MAKE) -s $(JOBS) --no-print-directory all unit-tests test-tools
+	@echo "Running the unit tests, the fuzz corpus and the system tests (the last take some minutes; a failure is shown whole)"
 	@$(MAKE) --no-print-directory check-unit
 	@$(MAKE) --no-print-directory check-corpus
 	@$(MAKE) --no-print-directory check-system
@@ -101,6 +105,15 @@ $(O)/interop/server: $(wildcard tests/interop/server/*.go tests/interop/server/g
 interop-tools: $(INTEROP_TOOLS)
 check-interop: all test-tools interop-tools
 	@O=$(abspath $(O)) SUITE=interop tests/lib/run-tap.sh $(INTEROP_TESTS)
-# the walkthrough, shown: DEMO=check runs it without waiting for anybody
-demo: all test-tools interop-tools
+# the walkthrough, shown: DEMO=check runs it without waiting for anybody.  A Collector needs Go or
+# OTELCOL_BINARY, the server on the reference library Go: without them demo.py takes what Debian has.
+comma := ,
+GO := $(shell command -v go 2>/dev/null)
+DEMO_TOOLS := $(if $(GO)$(OTELCOL_BINARY),$(O)/interop/otelcol) $(if $(GO),$(O)/interop/server)
+.PHONY: demo-tools
+demo-tools: all test-tools $(DEMO_TOOLS)
+demo:
+	@tests/lib/need-packages.sh $(PACKAGES_BUILD) $(PACKAGES_DEMO)
+	@echo "Building opampd into $(O)/ (with $(CC))$(if $(GO), and$(comma) with Go$(comma) a Collector and a server: minutes the first time)"
+	@$(MAKE) -s $(JOBS) --no-print-directory demo-tools
 	@O=$(abspath $(O)) DEMO=$(DEMO) $(PYTHON) tests/interop/demo.py
