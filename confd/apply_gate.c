@@ -23,8 +23,11 @@ apply_exit_text(char *text, size_t size, uint32_t exit, int32_t value, uint32_t 
 		(void)snprintf(text, size, "it ended with exit code %d", value);
 		break;
 	case EXIT_SIGNAL:
-		(void)snprintf(
-		    text, size, "it was ended by signal %d (%s)", value, strsignal(value));
+		(void)snprintf(text, size, "it was ended by signal %d (%s)%s", value,
+		    strsignal(value),
+		    value == SIGSYS
+			? ": it made a call that its sandbox forbids (see agent.sandbox)"
+			: "");
 		break;
 	case EXIT_OOM:
 		(void)snprintf(text, size, "it was killed by the kernel: out of memory");

@@ -23,6 +23,7 @@
 #define BATCH_SIZE     (4 * LIMIT_LOG_LINE + 64 * KIB)
 #define TAIL_LINE      (2 * KIB) /* of one line in the last words */
 #define ERROR_SIZE     (4 * KIB)
+#define REPORT_SIZE    (LIMIT_AGENT_TEXT - 512) /* what a report has room for beside other words */
 #define ASK_AGAIN_MS   60000
 #define COMPLAIN_MS    60000
 
@@ -261,9 +262,12 @@ static void
 finish_start(struct output_start *st)
 {
 	struct output *o = st->output;
+	const struct words *w;
+
+	while (st->tail.lines > 1 && st->tail.len > REPORT_SIZE)
+		drop_first(&st->tail); /* reports are cut at their end, and the end tells most */
 	/* an error of long ago is not why it ended now */
-	const struct words *w =
-	    st->error.lines > 0 && st->since_error < LIMIT_LOG_TAIL ? &st->error : &st->tail;
+	w = st->error.lines > 0 && st->since_error < LIMIT_LOG_TAIL ? &st->error : &st->tail;
 
 	send_words(o, st->start, st->kind, w->text, w->len);
 	if (st->kind == AGENT_RUN) {
@@ -301,7 +305,7 @@ take_line(struct stream *s)
 	add_to_log(o, s->line, len);
 	if (o->passthrough && len > 0) {
 		level = output_read_line(text, sizeof(text), s->line, len, s->number);
-		log_at(level, "collector: %s", text);
+		log_at(level, "agent: %s", text);
 	}
 }
 

@@ -261,6 +261,26 @@ read_console(const char *line, size_t len, enum log_level *level)
 	return level_of(&word, level);
 }
 
+/* logfmt, of Prometheus' programs and others: a line of key=value with level= among them. */
+static int
+read_logfmt(const char *line, size_t len, enum log_level *level)
+{
+	static const char *const first[] = {"ts=", "time=", "level="};
+	const char *at = NULL, *end = line + len;
+	struct part word;
+	size_t i;
+
+	for (i = 0; i < sizeof(first) / sizeof(first[0]); i++)
+		if (len > strlen(first[i]) && memcmp(line, first[i], strlen(first[i])) == 0)
+			at = i == 2 ? line : memmem(line, len, " level=", 7);
+	if (at == NULL)
+		return -1;
+	word.at = at + (at == line ? 6 : 7);
+	for (word.len = 0; word.at + word.len < end && word.at[word.len] != ' ';)
+		word.len++;
+	return level_of(&word, level);
+}
+
 enum log_level
 output_read_line(char *text, size_t size, const char *line, size_t len, unsigned stream)
 {
@@ -278,7 +298,7 @@ output_read_line(char *text, size_t size, const char *line, size_t len, unsigned
 	}
 	t.len = 0;
 	add(&t, line, len);
-	if (read_console(line, len, &level) == 0)
+	if (read_console(line, len, &level) == 0 || read_logfmt(line, len, &level) == 0)
 		return level;
 	if (stream == OUTPUT_STDERR && output_error_begins(line, len))
 		return LOG_LEVEL_ERROR;
@@ -289,6 +309,7 @@ int
 output_error_begins(const char *line, size_t len)
 {
 	static const char *const words[] = {"Error:", "panic: ", "fatal error: "};
+	enum log_level level;
 	size_t i, n;
 
 	for (i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
@@ -296,15 +317,16 @@ output_error_begins(const char *line, size_t len)
 		if (len >= n && memcmp(line, words[i], n) == 0)
 			return 1;
 	}
-	return 0;
+	return read_logfmt(line, len, &level) == 0 && level == LOG_LEVEL_ERROR;
 }
 
 int
 output_error_ends(const char *line, size_t len)
 {
+	enum log_level level;
 	size_t i;
 
-	if (len > 0 && line[0] == '{')
+	if ((len > 0 && line[0] == '{') || read_logfmt(line, len, &level) == 0)
 		return 1;
 	/* 2026/01/31 of Go's log package, 2026-01-31 of zap's console */
 	if (len < 11)

@@ -20,15 +20,15 @@ size_t output_escape(char *dst, size_t size, const char *src, size_t len);
 
 /*
  * The level and the words of a line: the Collector's JSON ("level", "msg", then the other members
- * as key=value), zap's console form, or any text.  text is always terminated.
+ * as key=value), zap's console form, logfmt, or any text.  text is always terminated.
  */
 enum log_level output_read_line(
     char *text, size_t size, const char *line, size_t len, unsigned stream);
 
-/* Does a block of error lines begin here ("Error:", "panic:", "fatal error:")? */
+/* Does a block of error lines begin here ("Error:", "panic:", "fatal error:", level=error)? */
 int output_error_begins(const char *line, size_t len);
 
-/* Is this line surely not of such a block: JSON, a time stamp? */
+/* Is this line surely not of such a block: JSON, logfmt, a time stamp? */
 int output_error_ends(const char *line, size_t len);
 
 #endif

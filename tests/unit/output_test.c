@@ -199,6 +199,46 @@ test_HL02_the_error_block_comes_first(void **state)
 }
 
 static void
+test_HL02_the_last_error_line_of_logfmt(void **state)
+{
+	struct bench b;
+	struct heard *end;
+
+	(void)state;
+	open_bench(&b, MIB, 0);
+	say(b.err, "ts=1 level=error msg=\"one collector failed\"\n"
+		   "ts=2 level=info msg=\"Listening on\"\n"
+		   "ts=3 caller=a.go:1 level=error err=\"no such file\"\n"
+		   "ts=4 level=info msg=\"bye\"\n");
+	close_writers(&b);
+	end = fake_expect(b.fake, MSG_AGENT_OUTPUT_END);
+	assert_string_equal(end->tail, "ts=3 caller=a.go:1 level=error err=\"no such file\"");
+	close_bench(&b);
+}
+
+static void
+test_HL02_many_last_words_are_cut_at_their_beginning(void **state)
+{
+	struct bench b;
+	struct heard *end;
+	char line[202];
+	int i;
+
+	(void)state;
+	open_bench(&b, MIB, 0);
+	memset(line, 'x', sizeof(line));
+	(void)snprintf(line + 200, 2, "\n");
+	for (i = 0; i < 40; i++)
+		say(b.err, line);
+	say(b.err, "the reason\n");
+	close_writers(&b);
+	end = fake_expect(b.fake, MSG_AGENT_OUTPUT_END);
+	assert_true(end->tail_len < LIMIT_AGENT_TEXT - 500 && end->tail_len > 3000);
+	assert_string_equal(end->tail + end->tail_len - 11, "\nthe reason");
+	close_bench(&b);
+}
+
+static void
 test_HL02_an_old_error_is_not_the_reason(void **state)
 {
 	struct bench b;
@@ -371,6 +411,11 @@ test_passthrough_keeps_the_level(void **state)
 	    "{\"level\":\"warn\",\"msg\":\"x");
 	assert_line("2026-11-24T10:00:00.000Z\twarn\ta.go:1\tword", 2, LOG_LEVEL_WARN,
 	    "2026-11-24T10:00:00.000Z\twarn\ta.go:1\tword");
+	assert_line("ts=2026-11-24T10:00:00.000Z caller=a.go:1 level=warn msg=\"a b\"", 2,
+	    LOG_LEVEL_WARN, "ts=2026-11-24T10:00:00.000Z caller=a.go:1 level=warn msg=\"a b\"");
+	assert_line("level=error", 2, LOG_LEVEL_ERROR, "level=error");
+	assert_line("level=", 2, LOG_LEVEL_INFO, "level=");
+	assert_line("a level=error", 2, LOG_LEVEL_INFO, "a level=error");
 	assert_line("Error: bad", 2, LOG_LEVEL_ERROR, "Error: bad");
 	assert_line("Error: bad", 1, LOG_LEVEL_INFO, "Error: bad");
 	assert_line("", 1, LOG_LEVEL_INFO, "");
@@ -389,6 +434,8 @@ main(void)
 	    cmocka_unit_test(test_I11_a_line_without_end_is_cut),
 	    cmocka_unit_test(test_last_words_are_the_last_lines),
 	    cmocka_unit_test(test_HL02_the_error_block_comes_first),
+	    cmocka_unit_test(test_HL02_the_last_error_line_of_logfmt),
+	    cmocka_unit_test(test_HL02_many_last_words_are_cut_at_their_beginning),
 	    cmocka_unit_test(test_HL02_an_old_error_is_not_the_reason),
 	    cmocka_unit_test(test_offspring_that_keeps_the_pipe),
 	    cmocka_unit_test(test_a_check_goes_to_confd_only),
