@@ -27,6 +27,7 @@ enum probe_state {
 	PROBE_IDLE, /* start 0, or the timer says when to ask */
 	PROBE_CONNECTING,
 	PROBE_ASKED, /* the request is sent */
+	PROBE_REST,  /* judged; what else it says is read and dropped until the next question */
 };
 
 struct probe {
@@ -34,11 +35,12 @@ struct probe {
 	char request[REQUEST];
 	size_t request_len;
 	uint64_t interval_ms, timeout_ms;
-	struct event *timer; /* PROBE_IDLE: the next question; else: no answer in time */
+	struct event *timer; /* PROBE_IDLE, _REST: the next question; else: no answer in time */
 	struct event *reading;
 	struct evbuffer *in;
 	int fd;
 	enum probe_state state;
+	size_t rest; /* bytes of its answer that are still read */
 	uint32_t attempt;
 	uint32_t start; /* 0 = none runs */
 	uint64_t asked_ms, wait_ms;
@@ -172,12 +174,11 @@ ask_later(struct probe *p)
 
 /* why: "" = it is well. */
 static void
-settle(struct probe *p, const char *why)
+verdict(struct probe *p, const char *why)
 {
 	uint32_t ok = *why == '\0';
 	int news = !p->answered || p->ok != ok || strcmp(p->why, why) != 0;
 
-	hang_up(p);
 	p->answered = 1;
 	p->was_ok |= ok == 1;
 	p->ok = ok;
@@ -185,6 +186,14 @@ settle(struct probe *p, const char *why)
 	if (news)
 		tell_confd(p);
 	ask_later(p);
+}
+
+/* Nothing more is expected of the connection. */
+static void
+settle(struct probe *p, const char *why)
+{
+	hang_up(p);
+	verdict(p, why);
 }
 
 static void
@@ -216,7 +225,8 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (p->state == PROBE_IDLE) {
+	if (p->state == PROBE_IDLE || p->state == PROBE_REST) {
+		hang_up(p);
 		ask(p);
 		return;
 	}
@@ -245,8 +255,27 @@ judge(struct probe *p)
 		(void)snprintf(why, sizeof(why), "the health endpoint answered %d", h.status);
 	else
 		(void)snprintf(why, sizeof(why), "the health endpoint: %.400s", err.text);
-	settle(p, why);
+	/* an agent whose answer nobody reads to its end may complain of that line by line */
+	p->state = PROBE_REST;
+	p->rest = LIMIT_PROBE_BODY;
+	verdict(p, why);
 	return 1;
+}
+
+static void
+drop_rest(struct probe *p, evutil_socket_t fd)
+{
+	int n;
+
+	(void)evbuffer_drain(p->in, evbuffer_get_length(p->in));
+	n = evbuffer_read(p->in, fd, LIMIT_HTTP_HEAD);
+	if (n == -1 && (errno == EINTR || errno == EAGAIN || errno == EWOULDBLOCK))
+		return;
+	if (n <= 0 || (size_t)n >= p->rest)
+		hang_up(p);
+	else
+		p->rest -= (size_t)n;
+	(void)evbuffer_drain(p->in, evbuffer_get_length(p->in));
 }
 
 static void
@@ -256,6 +285,10 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 	int n;
 
 	(void)what;
+	if (p->state == PROBE_REST) {
+		drop_rest(p, fd);
+		return;
+	}
 	n = evbuffer_read(p->in, fd, LIMIT_HTTP_HEAD);
 	if (n == -1 && (errno == EINTR || errno == EAGAIN || errno == EWOULDBLOCK))
 		return;

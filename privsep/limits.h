@@ -38,7 +38,8 @@
 #define LIMIT_HTTP_LINE    (8 * KIB)
 #define LIMIT_HTTP_HEAD    (32 * KIB)
 #define LIMIT_HTTP_HEADERS 100
-#define LIMIT_HTTP_BODY    (64 * KIB) /* error pages and probe answers: read, cut, thrown away */
+#define LIMIT_PROBE_BODY   (4 * MIB) /* of a health endpoint's answer, read and dropped */
+#define LIMIT_HTTP_BODY    (64 * KIB) /* error pages: read, cut, thrown away */
 
 /* Remote configuration. */
 #define LIMIT_CONFIG_BYTES (16 * MIB) /* all files together; settable: limits.config_size */
