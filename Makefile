@@ -180,6 +180,7 @@ COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 INSTALL ?= install
 HELPERS := $(filter opampd-%,$(PROGRAMS))
 PAPERS  := README.md LICENSE doc/threat-model.md $(O)/doc/messages.md
+EXAMPLES := dist/opampd.yaml.example $(sort $(wildcard dist/examples/*.yaml))
 .PHONY: install uninstall
 install: all doc
 	$(INSTALL) -d -m 755 $(addprefix $(DESTDIR),$(SBINDIR) $(BINDIR) $(LIBEXECDIR) $(COMPLETIONDIR) \
@@ -190,12 +191,12 @@ install: all doc
 	$(foreach m,$(MAN_PAGES),$(INSTALL) -m 644 $(O)/doc/$(m) $(DESTDIR)$(MANDIR)/man$(lastword $(subst ., ,$(m))) &&) true
 	$(INSTALL) -m 644 $(O)/doc/opampctl.bash $(DESTDIR)$(COMPLETIONDIR)/opampctl
 	$(INSTALL) -m 644 $(PAPERS) $(DESTDIR)$(DOCDIR)
-	$(INSTALL) -m 644 dist/opampd.yaml.example $(DESTDIR)$(DOCDIR)/examples
+	$(INSTALL) -m 644 $(EXAMPLES) $(DESTDIR)$(DOCDIR)/examples
 uninstall:
 	rm -f $(DESTDIR)$(SBINDIR)/opampd $(DESTDIR)$(BINDIR)/opampctl $(DESTDIR)$(COMPLETIONDIR)/opampctl
 	rm -f $(foreach m,$(MAN_PAGES),$(DESTDIR)$(MANDIR)/man$(lastword $(subst ., ,$(m)))/$(m))
 	rm -f $(addprefix $(DESTDIR)$(LIBEXECDIR)/,$(filter opampd-%,$(ALL_PROGRAMS)))
-	rm -f $(addprefix $(DESTDIR)$(DOCDIR)/,$(notdir $(PAPERS)) examples/opampd.yaml.example)
+	rm -f $(addprefix $(DESTDIR)$(DOCDIR)/,$(notdir $(PAPERS)) $(addprefix examples/,$(notdir $(EXAMPLES))))
 	-rmdir --ignore-fail-on-non-empty $(addprefix $(DESTDIR),$(LIBEXECDIR) $(DOCDIR)/examples $(DOCDIR) $(SYSCONFDIR)/opampd) 2>/dev/null
 
 .PHONY: help

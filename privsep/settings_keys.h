@@ -165,7 +165,8 @@
 	SETTING(PASSTHROUGH, "agent.passthrough_logs", SETTING_BOOL, 0, 1, NULL, "false", 0,       \
 	    P(LINK), "the agent's output also goes to opampd's log, with its level")               \
 	SETTING(USE_HUP, "agent.use_hup_config_reload", SETTING_BOOL, 0, 1, NULL, "false", 0,      \
-	    P(CONFD), "reload by signal in place of a restart")                                    \
+	    P(CONFD),                                                                              \
+	    "reload by signal in place of a restart, once the agent's own check has passed it")    \
 	SETTING(VALIDATE, "agent.validate_config", SETTING_BOOL, 0, 1, NULL, "true", 0, P(CONFD),  \
 	    "let the agent's own check see a configuration before it runs")                        \
 	SETTING(VALIDATE_TIMEOUT, "agent.validate_timeout", SETTING_DURATION, 100, 600000, NULL,   \

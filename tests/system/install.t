@@ -41,6 +41,8 @@ def check_files(tap, dest):
                 "usr/local/share/doc/opampd/examples/opampd.yaml.example": 0o644}
     for name in ("README.md", "LICENSE", "threat-model.md", "messages.md"):
         expected[f"usr/local/share/doc/opampd/{name}"] = 0o644
+    for name in os.listdir(os.path.join(REPO, "dist", "examples")):
+        expected[f"usr/local/share/doc/opampd/examples/{name}"] = 0o644
     for m in MANS:
         expected[f"usr/local/share/man/man{m[-1]}/{m}"] = 0o644
     for h in HELPERS:
