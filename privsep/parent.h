@@ -109,7 +109,7 @@ struct parent {
 	struct event *deadline, *watchdog;
 	int ending; /* 0, or which step of the shutdown */
 	int exit_status;
-	int reloading;
+	int reloading, reload_again; /* again: asked for while one was under way */
 	uint64_t agent_capabilities; /* those that opampd was started with */
 };
 

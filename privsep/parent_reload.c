@@ -147,17 +147,14 @@ replace(struct slot *s)
 	}
 }
 
-void
-parent_reload_done(struct parent *p)
+static void
+reload_done(struct parent *p)
 {
 	struct settings old;
 	struct agent_command old_command;
 	int all, agent, binary;
 	uint32_t i;
 
-	p->reloading = 0;
-	if (p->ending)
-		return;
 	if (parent_settings_result(p) == -1 || take_over(p, &old, &old_command) == -1) {
 		log_error("the settings stay as they were");
 		notify("READY=1");
@@ -197,9 +194,22 @@ parent_reload_done(struct parent *p)
 }
 
 void
+parent_reload_done(struct parent *p)
+{
+	int again = p->reload_again;
+
+	p->reloading = p->reload_again = 0;
+	if (p->ending)
+		return;
+	reload_done(p);
+	if (again) /* the file may have been read before its last change */
+		parent_reload(p);
+}
+
+void
 parent_reload_request(struct parent *p)
 {
-	if (p->ending || p->reloading)
+	if (p->ending)
 		return;
 	if (!parent_too_often(&p->reloads, LIMIT_RELOADS_PER_MINUTE, 60000))
 		parent_reload(p);
@@ -211,8 +221,12 @@ parent_reload_request(struct parent *p)
 void
 parent_reload(struct parent *p)
 {
-	if (p->ending || p->reloading)
+	if (p->ending)
 		return;
+	if (p->reloading) {
+		p->reload_again = 1;
+		return;
+	}
 	log_info("reading %s again", p->settings_name);
 	notify("RELOADING=1");
 	p->reloading = 1;

@@ -372,6 +372,7 @@ def reload(user):
     with Bed(user) as bed:
         server, daemon = up(bed, {"agent": {"use_hup_config_reload": True}})
         pid = daemon.agent()
+        daemon.wait_log("generation 1 is committed")  # well for a while: before, a signal might find it not listening
         _, now = applied(server, daemon, "one")
         same(now, pid, "the agent's pid over a reload")
         server.wait_effective("fake_name: one")

@@ -156,7 +156,8 @@ def orderly(number):
             took = time.monotonic() - begun
             assert took < 4, f"the end took {took} s"
             same(bed.running(), [], "what runs after the end")
-            assert server.messages[-1].msg.HasField("agent_disconnect"), "no goodbye"
+            server.wait(lambda m: m.HasField("agent_disconnect"), 5, "the goodbye")
+            assert server.messages[-1].msg.HasField("agent_disconnect"), "something after the goodbye"
             assert "fakeagent ends" in bed.agent_log(), "the agent was not asked to end, or its last words are lost"
             # health before the goodbye: the agent is not said to run
             last = [r.msg.health for r in server.messages if r.msg.HasField("health")][-1]
@@ -208,7 +209,7 @@ def reload(user):
         # nothing has changed: nothing is touched
         mark = daemon.mark()
         daemon.signal(signal.SIGHUP)
-        daemon.wait_log("(?i)reload|settings", 10, mark)
+        daemon.wait_log("the new settings are in force", 10, mark)
         time.sleep(0.5)
         same(daemon.all_children(), before, "the children after a reload of the same settings")
         # a mistake: the old settings stay
@@ -227,6 +228,12 @@ def reload(user):
         daemon.signal(signal.SIGHUP)
         server.wait_connections(count + 1)
         same(server.connections[-1].headers.get("X-New"), "yes", "the new header")
+        # asked for twice, with a change in between: the last one counts
+        for value in ("once", "twice"):
+            settings["server"]["headers"] = {"X-New": value}
+            bed.write("opampd.yaml", json.dumps(settings))
+            daemon.signal(signal.SIGHUP)
+        until(lambda: server.connections[-1].headers.get("X-New") == "twice", 15, "the second change in force")
         same(daemon.agent(), pid, "the agent's pid after a change of server.headers")
         # the agent's part changes: it is restarted
         settings["agent"]["env"] = {"NEW": "yes"}

@@ -373,6 +373,7 @@ def leaving(user):
         agent = daemon.agent()
         same(daemon.stop(), 0, "exit status")
         assert not proc.alive(agent)
+        server.wait(lambda m: m.HasField("agent_disconnect"), 5, "the goodbye")
         last = server.messages[-1]
         assert last.msg.HasField("agent_disconnect"), parts(last.msg)
         conn = server.connections[-1]

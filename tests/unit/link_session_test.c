@@ -64,6 +64,12 @@ say(struct bench *b, Report *r)
 	assert_int_equal(a->instance_uid.len, sizeof(uid));
 	assert_memory_equal(a->instance_uid.data, uid, sizeof(uid));
 	flags = a->flags;
+	/* it only listens: whatever the agent could take, nothing is offered and nothing commanded */
+	assert_null(a->remote_config);
+	assert_null(a->connection_settings);
+	assert_null(a->packages_available);
+	assert_null(a->command);
+	assert_null(a->custom_message);
 	wire_free(&a->base);
 	free(answer);
 	return flags;
@@ -123,6 +129,23 @@ test_ST_07_a_restarted_link_asks_for_the_full_state_once(void **state)
 	assert_int_equal(heartbeat(&b), 0); /* a gap, but just asked: not each message is */
 	b.s->asked_ms = 0;
 	assert_int_equal(heartbeat(&b), FULL);
+	close_bench(&b);
+}
+
+static void
+test_CP_05_the_agent_is_offered_nothing(void **state)
+{
+	Report r = OPAMP__PROTO__V1__AGENT_TO_SERVER__INIT;
+	struct bench b;
+	unsigned bit;
+
+	(void)state;
+	open_bench(&b);
+	(void)say_health(&b, "StatusOK", 1);
+	for (bit = 0; bit < 64; bit++) { /* say() looks at each answer */
+		r.capabilities = 1ull << bit;
+		assert_int_equal(say(&b, &r), 0);
+	}
 	close_bench(&b);
 }
 
@@ -300,6 +323,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_ST_07_a_restarted_link_asks_for_the_full_state_once),
+	    cmocka_unit_test(test_CP_05_the_agent_is_offered_nothing),
 	    cmocka_unit_test(test_ST_07_an_agent_that_never_describes_itself_is_asked_once),
 	    cmocka_unit_test(test_reload_of_the_agent_is_heard_as_one),
 	    cmocka_unit_test(test_last_words_come_before_the_goodbye),

@@ -261,7 +261,7 @@ test_a_new_directory_has_nothing(void **state)
 }
 
 static void
-test_FR_14_I8_an_apply_is_kept(void **state)
+test_I8_an_apply_is_kept(void **state)
 {
 	struct store_meta *m = malloc(sizeof(*m));
 	struct store *s = must_open();
@@ -1190,7 +1190,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    T(test_a_new_directory_has_nothing),
-	    T(test_FR_14_I8_an_apply_is_kept),
+	    T(test_I8_an_apply_is_kept),
 	    T(test_at_most_seven_syncs_for_an_apply),
 	    T(test_a_local_generation_has_no_remote_part),
 	    T(test_numbers_are_never_used_twice),
