@@ -33,7 +33,7 @@ enum deed_result {
 static const uint8_t uid_old[16] = "old-identity....", uid_new[16] = "NEW-IDENTITY....";
 static struct msg_environment env;
 static char top[PATH_MAX], place[PATH_MAX + 16]; /* all our trees; the one at work */
-static char why[512];                            /* the first thing found wrong */
+static char why[4096];                           /* the first thing found wrong */
 
 /* ---- what confd's engine does */
 
@@ -290,8 +290,8 @@ prepare(const struct scenario *c)
 #define WANT(x)                                                                                    \
 	do {                                                                                       \
 		if (!(x)) {                                                                        \
-			(void)snprintf(why, sizeof(why), "%s (line %d) (%s) (%s)", #x, __LINE__,   \
-			    error.text, told);                                                     \
+			(void)snprintf(why, sizeof(why), "%s (line %d) (%.1000s) (%.1000s)", #x,   \
+			    __LINE__, error.text, told);                                           \
 			return -1;                                                                 \
 		}                                                                                  \
 	} while (0)
