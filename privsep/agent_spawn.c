@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/personality.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -227,6 +228,20 @@ map_ids(const struct agent_command *c)
 	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
 
+/*
+ * With our uid it would be the operator at the control socket, and Landlock does not look at that:
+ * in mounts of its own something else is there.  Mounts that the host makes later come along.
+ */
+static void
+hide_control(const struct agent_command *c)
+{
+	if (c->control_path == NULL)
+		return;
+	if (unshare(CLONE_NEWNS) == -1 || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) == -1 ||
+	    mount("/dev/null", c->control_path, NULL, MS_BIND, NULL) == -1)
+		log_warn("hiding the control socket from the agent: %s", strerror(errno));
+}
+
 static void
 child(const struct agent_command *given, char **argv, int out, int err_fd, int secret, int report,
     pid_t parent, int own_pids)
@@ -236,8 +251,10 @@ child(const struct agent_command *given, char **argv, int out, int err_fd, int s
 	uint64_t mode = settings_u64(c->settings, SET_SANDBOX);
 	struct error err;
 
-	if (own_pids && c->unprivileged)
+	if (own_pids && c->unprivileged) {
 		map_ids(c);
+		hide_control(c);
+	}
 	fresh_signals();
 	(void)umask(027);
 	(void)setsid();

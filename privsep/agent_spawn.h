@@ -41,7 +41,9 @@ struct agent_command { /* everything fixed by the settings, made ready before th
 	uint32_t groups[32];
 	size_t group_count;
 	uint64_t capabilities; /* agent.capabilities */
-	int work_dir;          /* its directory, writable */
+	char *
+	    control_path; /* where we share a user: our control socket, out of its sight; or NULL */
+	int work_dir;     /* its directory, writable */
 	char *work_path;
 	char *storage_path;
 	char *hidden

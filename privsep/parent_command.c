@@ -239,6 +239,7 @@ hide_what_is_ours(struct parent *p)
 	if (c->hidden[0] == NULL || asprintf(&c->hidden[1], "%s%s%s", *slash == '\0' ? "" : p->cwd,
 					slash, p->settings_name) == -1)
 		fatal("no memory");
+	c->control_path = parent_path(p, SET_CONTROL_SOCKET, "", "/control.sock");
 	if (settings_has(&p->settings, SET_KEY_FILE))
 		c->hidden[2] = settings_string(&p->settings, SET_KEY_FILE);
 }
@@ -301,6 +302,7 @@ parent_command_free(struct agent_command *c)
 	free(c->env);
 	for (i = 0; i < AGENT_HIDDEN; i++)
 		free(c->hidden[i]);
+	free(c->control_path);
 	free(c->storage_path);
 	free(c->work_path);
 	free(c->run_path);

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -235,6 +236,12 @@ try:
     result["signal"] = "sent"
 except OSError:
     result["signal"] = "refused"
+import socket
+try:
+    socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET).connect(os.environ["CONTROL"])
+    result["control"] = "connected"
+except OSError:
+    result["control"] = "refused"
 with open("result.tmp", "w") as f:
     json.dump(result, f)
 os.rename("result.tmp", "result.json")
@@ -267,7 +274,7 @@ def an_agent_with_our_uid():
     allowed = [d.path("probe.py"), "/etc/hostname"]
     d.agent.update({"executable": os.path.realpath("/usr/bin/python3"),
                     "args": [d.path("probe.py"), "--"] + secrets + allowed,
-                    "env": {"VICTIM": str(os.getpid())}})
+                    "env": {"VICTIM": str(os.getpid()), "CONTROL": d.path("var", "control.sock")}})
     d.settings["server"]["tls"] = {"key_file": d.path("var", "key.pem"), "cert_file": d.path("var", "cert.pem")}
     # a path with a link in it must hide what it leads to all the same
     os.symlink(d.path("var"), d.path("link"))
@@ -285,6 +292,9 @@ def an_agent_with_our_uid():
         same(r["uid"], USER if ROOT else os.getuid(), "the agent's uid")
         same(r["caps"].strip("0"), "", "the agent's capabilities")
         same(r["signal"], "refused", "a signal to a process outside")
+        same(r["control"], "refused", "the control socket, where it would be the operator")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as ours:
+            ours.connect(d.path("var", "control.sock"))
         with open(f"/proc/{d.process.pid}/status", encoding="utf-8") as f:
             kept = [line.split()[1] for line in f if line.startswith(("CapPrm", "CapInh", "CapAmb"))]
         same("".join(kept).strip("0"), "", "the parent's capabilities")
