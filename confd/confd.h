@@ -30,6 +30,8 @@ struct confd {
 	struct apply apply;
 	struct control *control;
 	uint8_t uid[UUID_SIZE];
+	struct apply_bucket uids; /* how many of the server's are taken */
+	int uid_refused;          /* and that more came was said */
 	struct confd_timer timers[APPLY_TIMERS];
 	struct event *hold, *last_call;
 

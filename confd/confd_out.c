@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "apply_internal.h"
 #include "merge_params.h"
 #include "privsep/log.h"
 #include "privsep/memfd.h"
@@ -260,6 +261,24 @@ confd_send_uid(struct confd *c, enum proc to, uint32_t type)
 	child_send(&c->child, to, type, &m, NULL, 0, -1);
 }
 
+/* Each one is written to disk, and the agent runs on it: a server could ask for that without end. */
+static int
+uid_too_often(struct confd *c)
+{
+	if (c->uids.per_minute == 0)
+		apply_bucket_init(&c->uids, LIMIT_UIDS_PER_MINUTE, now_ms());
+	if (apply_bucket_take(&c->uids, now_ms()) == 0) {
+		c->uid_refused = 0;
+		return 0;
+	}
+	if (!c->uid_refused)
+		log_warn("the server gave more than %d instance uids in a minute: the last one "
+			 "taken stays",
+		    LIMIT_UIDS_PER_MINUTE);
+	c->uid_refused = 1;
+	return 1;
+}
+
 /* Stored before it is used (ID-02). */
 int
 confd_set_uid(struct confd *c, const uint8_t uid[UUID_SIZE])
@@ -272,7 +291,7 @@ confd_set_uid(struct confd *c, const uint8_t uid[UUID_SIZE])
 		log_warn("the server assigned an instance uid of zeroes: refused");
 		return 0;
 	}
-	if (memcmp(uid, c->uid, UUID_SIZE) == 0)
+	if (memcmp(uid, c->uid, UUID_SIZE) == 0 || uid_too_often(c))
 		return 0;
 	if (store_identity_set(c->store, uid, &err) == -1) {
 		log_error(

@@ -73,6 +73,7 @@
 /* Rates. */
 #define LIMIT_OFFERS_PER_MINUTE    30 /* settable: limits.offers_per_minute */
 #define LIMIT_RESTARTS_PER_MINUTE  30 /* restart commands of the server acted on */
+#define LIMIT_UIDS_PER_MINUTE      10 /* instance uids of the server taken */
 #define LIMIT_ROTATIONS_PER_MINUTE 60
 #define LIMIT_CONNECTS_PER_SECOND  10 /* connectors started for one asker */
 #define LIMIT_MERGES_PER_SECOND    50 /* merges started for confd; more wait */
