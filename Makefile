@@ -3,6 +3,7 @@
 #   make                 build everything into build/ (or O=DIR)
 #   make check           install what is needed, build, run the tests
 #   make demo            install what is needed, build, show it at work; DEMO=check does not wait for you
+#   make V=1             the same, each command shown
 #   make fuzz            every fuzz target, FUZZ_SECONDS each (clang)
 #   make doc             man pages and documents, into build/doc
 #   make install         into DESTDIR, PREFIX (/usr/local), SYSCONFDIR (/etc); make uninstall
@@ -10,6 +11,13 @@
 # CC=gcc or CC=clang; SAN=address,undefined for a sanitized build; WERROR=1 as CI has it.
 
 SHELL := /bin/bash
+# V=1 shows every command whole
+ifeq ($(V),)
+.SILENT:
+say = @echo "  $(1)	$(2)"
+else
+say = @:
+endif
 .DELETE_ON_ERROR:
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
@@ -114,6 +122,7 @@ all: $(addprefix $(O)/,$(PROGRAMS))
 
 define program_rule
 $(O)/$(1): $(O)/$(MAIN_$(1):.c=.o) $(ARCHIVES_$(patsubst %/,%,$(dir $(MAIN_$(1)))))
+	$$(call say,LINK,$$@)
 	$$(CC) $$(CFLAGS) $$(HARDEN_LD) $$(LDFLAGS) -o $$@ $$< $(ARCHIVES_$(patsubst %/,%,$(dir $(MAIN_$(1))))) $$(LIBS_$(1))
 endef
 $(foreach p,$(PROGRAMS),$(eval $(call program_rule,$(p))))
@@ -130,6 +139,7 @@ $(O)/libproto.a: $(GEN_C:.c=.o)
 
 $(O)/%.o: %.c | $(GEN_H)
 	@mkdir -p $(@D)
+	$(call say,CC,$@)
 	$(CC) $(CPPFLAGS_OURS) $(CFLAGS_OURS) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # what has the paths compiled in is compiled anew when they change: make, then make install PREFIX=/usr
@@ -141,6 +151,7 @@ $(O)/privsep/opampd.o $(O)/privsep/parent_files.o: $(O)/gen/paths
 
 # generated protobuf code: our warnings do not judge it
 $(O)/gen/%.pb-c.o: $(O)/gen/%.pb-c.c
+	$(call say,CC,$@)
 	$(CC) $(CPPFLAGS_OURS) $(CFLAGS_OURS) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 $(GEN_C) $(GEN_H) &: proto/opamp/v1/opamp.proto proto/opamp/v1/anyvalue.proto
 	@mkdir -p $(O)/gen

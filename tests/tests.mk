@@ -4,6 +4,7 @@
 UNIT_SOURCES := $(sort $(wildcard tests/unit/*_test.c))
 UNIT_TESTS := $(UNIT_SOURCES:tests/unit/%.c=$(O)/tests/unit/%)
 $(O)/tests/unit/%: $(O)/tests/unit/%.o $(ARCHIVES)
+	$(call say,LINK,$@)
 	$(CC) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $< -Wl,--start-group $(ARCHIVES) -Wl,--end-group -lcmocka $(LIBS_ALL)
 .PRECIOUS: $(O)/tests/unit/%.o $(O)/tests/fuzz/%.o
 -include $(UNIT_SOURCES:%.c=$(O)/%.d)
