@@ -40,6 +40,22 @@ bytes_equal(const struct apply_bytes *b, const void *data, size_t len)
 	return b->len == len && (len == 0 || memcmp(b->data, data, len) == 0);
 }
 
+/* What goes to the server has to be UTF-8, and was so before it was cut. */
+void
+text_trim(char *text)
+{
+	size_t len = strlen(text), i = len;
+	unsigned char c;
+
+	while (i > 0 && len - i < 3 && ((unsigned char)text[i - 1] & 0xc0) == 0x80)
+		i--;
+	if (i == 0)
+		return;
+	c = (unsigned char)text[i - 1];
+	if (len - i < (c >= 0xf0 ? 3u : c >= 0xe0 ? 2u : c >= 0xc0 ? 1u : 0u))
+		text[i - 1] = '\0';
+}
+
 /* ---- start and end */
 
 static void
@@ -189,6 +205,7 @@ apply_tell(struct apply *a, uint32_t status, const void *hash, size_t hash_len, 
 	a->told.passing = passing;
 	a->told.failed_at_ns = status == CONFIG_FAILED ? a->ops->now_ns(a->ctx) : 0;
 	(void)snprintf(a->told.message, sizeof(a->told.message), "%s", message);
+	text_trim(a->told.message);
 }
 
 /* ---- the record */
@@ -392,6 +409,8 @@ apply_timeout(struct apply *a, enum apply_timer t)
 		break;
 	case APPLY_TIMER_AGAIN:
 		a->held = 0;
+		if (a->phase == APPLY_IDLE && a->switched) /* it could not before */
+			apply_go_back(a);
 		apply_next(a);
 		break;
 	case APPLY_TIMERS:

@@ -168,20 +168,41 @@ still_runs(struct apply *a, uint64_t back)
 	return apply_same_text(a, a->run_generation, back);
 }
 
-/* The committed one again, or what ran before there was one, or nothing. */
+/*
+ * The agent's file cannot be changed back (the disk became read-only): the agent stays on what it has, that
+ * is said, and it is tried again.
+ */
 static void
-go_back(struct apply *a)
+stuck(struct apply *a, const struct error *err)
+{
+	size_t len = strlen(a->fail_text);
+
+	log_error("going back: %s", err->text);
+	(void)snprintf(a->fail_text + len, sizeof(a->fail_text) - len,
+	    "; and the agent cannot be put back on the configuration before: %s", err->text);
+	a->ops->timer(a->ctx, APPLY_TIMER_AGAIN, APPLY_AGAIN_MAX);
+}
+
+/* The committed one again, or what ran before there was one, or nothing. */
+void
+apply_go_back(struct apply *a)
 {
 	uint64_t back = a->stopped ? 0 : a->committed != 0 ? a->committed : a->base;
 	struct error err;
 
-	a->switched = 0;
 	if (back == 0) {
+		a->switched = 0;
 		apply_stop_agent(a);
 		return;
 	}
-	if (store_switch(a->store, back, &err) == -1)
-		log_error("%s", err.text);
+	if (store_switch(a->store, back, &err) == -1) {
+		if (store_running(a->store) != back) {
+			stuck(a, &err);
+			return;
+		}
+		log_error("%s", err.text); /* in its place, but a power loss may undo it */
+	}
+	a->switched = 0;
 	if (still_runs(a, back)) {
 		apply_run(a, RUN_ENSURE, a->run_generation != 0 ? a->run_generation : back);
 	} else {
@@ -207,7 +228,7 @@ apply_fail(struct apply *a, int passing, const char *fmt, ...)
 		finish(a);
 		/* at start: the committed one was only to be brought up to date */
 		if (a->run_generation == 0 && a->committed != 0 && !a->stopped)
-			go_back(a);
+			apply_go_back(a);
 		apply_next(a);
 		return;
 	}
@@ -217,7 +238,7 @@ apply_fail(struct apply *a, int passing, const char *fmt, ...)
 	if (a->want_words)
 		a->ops->timer(a->ctx, APPLY_TIMER_WORDS, APPLY_WORDS_MS);
 	a->ops->timer(a->ctx, APPLY_TIMER_BACK, a->set.stop_ms + APPLY_SETTLE_BACK);
-	go_back(a);
+	apply_go_back(a);
 	apply_rollback_step(a);
 }
 

@@ -18,6 +18,7 @@ struct store_state *apply_scratch(struct apply *a);    /* the record as it is, t
 void apply_show(struct apply *a, uint64_t generation); /* agents without link: what runs */
 uint32_t apply_flags(const struct apply *a);
 int apply_same_text(struct apply *a, uint64_t generation, uint64_t other);
+void text_trim(char *text); /* cut in the middle of a character: before it */
 void bytes_free(struct apply_bytes *b);
 int bytes_copy(struct apply_bytes *to, const void *data, size_t len); /* -1: no memory */
 int bytes_equal(const struct apply_bytes *b, const void *data, size_t len);
@@ -41,6 +42,7 @@ void apply_attempt_identity(struct apply *a, int trusted);
 void apply_fail(struct apply *a, int passing, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 void apply_commit(struct apply *a);
+void apply_go_back(struct apply *a);
 void apply_rollback_step(struct apply *a);  /* something changed: is the way back gone? */
 void apply_rollback_done(struct apply *a);  /* whether or not */
 void apply_rollback_close(struct apply *a); /* the same, with nothing begun after it */

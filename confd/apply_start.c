@@ -76,13 +76,16 @@ lives(const struct msg_state *p)
 	return p->state != AGENT_STOPPED && p->state != AGENT_STOPPING;
 }
 
-static void
+/* Also where it seems to be in its place: a switch may have been cut off before it was durable. */
+static int
 put_in_place(struct apply *a, uint64_t generation)
 {
 	struct error err;
 
-	if (store_running(a->store) != generation && store_switch(a->store, generation, &err) == -1)
-		log_error("%s", err.text);
+	if (store_switch(a->store, generation, &err) == 0)
+		return 0;
+	log_error("%s", err.text);
+	return store_running(a->store) == generation ? 0 : -1;
 }
 
 static void
@@ -93,19 +96,20 @@ resume_committed(struct apply *a)
 	a->phase = APPLY_IDLE;
 	a->recompose = !a->set.raw; /* settings or local files may be others than they were */
 	if (lives(&p) && p.generation != 0 && apply_same_text(a, p.generation, a->committed)) {
+		(void)put_in_place(a, a->committed);
 		apply_run(a, RUN_ENSURE, p.generation); /* ours alone was interrupted */
 	} else if (lives(&p)) {
-		put_in_place(a, a->committed);
+		(void)put_in_place(a, a->committed);
 		apply_run(a, a->set.hup ? RUN_RELOAD : RUN_RESTART, a->committed);
 	} else if (suits(a, a->committed)) {
-		put_in_place(a, a->committed);
+		(void)put_in_place(a, a->committed);
 		apply_run(a, RUN_ENSURE, a->committed);
 	} else {
 		a->recompose = 0;
 		apply_attempt_identity(a, 1);
 		if (a->phase == APPLY_IDLE &&
 		    a->run_generation == 0) { /* it could not even begin */
-			put_in_place(a, a->committed);
+			(void)put_in_place(a, a->committed);
 			apply_run(a, RUN_ENSURE, a->committed);
 		}
 	}
@@ -178,6 +182,8 @@ resume_trial(struct apply *a, uint64_t trial)
 	a->switched = 1;
 	if (p.generation == 0 || !apply_same_text(a, p.generation, trial)) {
 		apply_fail(a, 1, "interrupted: opampd ended before the agent was started on it");
+	} else if (put_in_place(a, trial) == -1) {
+		apply_fail(a, 1, "interrupted: its file could not be put back in its place");
 	} else if (p.state == AGENT_RUNNING || p.state == AGENT_STARTING) {
 		log_info("generation %llu is still on trial", (unsigned long long)trial);
 		apply_run(a, RUN_ENSURE, p.generation);

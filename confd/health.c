@@ -6,12 +6,16 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "apply_internal.h"
+
 static void
 say(struct health_report *r, int healthy, const char *status, const char *error)
 {
 	r->healthy = healthy;
 	(void)snprintf(r->status, sizeof(r->status), "%s", status);
 	(void)snprintf(r->error, sizeof(r->error), "%s", error);
+	text_trim(r->status);
+	text_trim(r->error);
 }
 
 static void
@@ -36,6 +40,7 @@ ended(const struct apply *a, struct health_report *r)
 	(void)snprintf(r->error, sizeof(r->error), "%s%s%s%.3500s", end,
 	    p->state == AGENT_GIVEN_UP ? ", and was given up (agent.restart.max_restarts)" : "",
 	    words[0] != '\0' ? ": " : "", words);
+	text_trim(r->error);
 }
 
 /* As it says itself. */

@@ -83,6 +83,13 @@ $(O)/tools/storedrive: $(STOREDRIVE) $(O)/libconfd.a $(O)/libprivsep.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $(STOREDRIVE) $(O)/libconfd.a $(O)/libprivsep.a $(LIBS_EVENT) $(LIBS_SANDBOX)
 -include $(STOREDRIVE:.o=.d)
+# the whole apply transaction likewise
+TEST_TOOLS += $(O)/tools/applydrive
+APPLYDRIVE := $(patsubst %,$(O)/tests/tools/%.o,applydrive stepper image)
+$(O)/tools/applydrive: $(APPLYDRIVE) $(O)/libconfd.a $(O)/libprivsep.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $(APPLYDRIVE) $(O)/libconfd.a $(O)/libprivsep.a $(LIBS_EVENT) $(LIBS_SANDBOX)
+-include $(O)/tests/tools/applydrive.d
 SYSTEM_TESTS := $(sort $(wildcard tests/system/*.t))
 .PHONY: test-tools check-system
 test-tools: $(TEST_TOOLS)

@@ -4,6 +4,7 @@
  */
 #include "apply_world.h"
 
+#include "confd/apply_internal.h"
 #include "confd/health.h"
 #include "confd/identity.h"
 
@@ -899,6 +900,25 @@ test_HL_04_time_alone_is_no_change(void **state_)
 	assert_int_equal(health_changed(&b, &a), 1);
 }
 
+static void
+test_texts_are_cut_between_characters(void **state_)
+{
+	static const struct {
+		const char *text, *cut;
+	} texts[] = {{"", ""}, {"abc", "abc"}, {"ab\xc3\xa4", "ab\xc3\xa4"}, {"ab\xc3", "ab"},
+	    {"a\xe2\x82", "a"}, {"a\xe2\x82\xac", "a\xe2\x82\xac"}, {"\xf0\x9f\x98", ""},
+	    {"\xf0\x9f\x98\x80", "\xf0\x9f\x98\x80"}};
+	char text[16];
+	size_t i;
+
+	(void)state_;
+	for (i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		(void)snprintf(text, sizeof(text), "%s", texts[i].text);
+		text_trim(text);
+		assert_string_equal(text, texts[i].cut);
+	}
+}
+
 /* ---- uid */
 
 static void
@@ -961,6 +981,7 @@ main(void)
 	    cmocka_unit_test(test_HL_01_HL_02_health_by_every_source),
 	    cmocka_unit_test(test_health_of_a_stop_and_of_the_end),
 	    cmocka_unit_test(test_HL_04_time_alone_is_no_change),
+	    cmocka_unit_test(test_texts_are_cut_between_characters),
 	    cmocka_unit_test(test_ID_01_uuid),
 	};
 
