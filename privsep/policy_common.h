@@ -79,7 +79,9 @@
 		"getsockopt", EQ(1, SOL_SOCKET), EQ(2, SO_ACCEPTCONN), "what kind of socket came")
 
 #define POLICY_MEMFD                                                                               \
-	CALL("memfd_create", "bulk data to a peer"),                                               \
+	/* not from the host's huge pages */                                                       \
+	CALL1("memfd_create", MASK0(1, ~(uint64_t)(MFD_CLOEXEC | MFD_ALLOW_SEALING | 8)),          \
+	    "bulk data to a peer"),                                                                \
 	    CALL1("fcntl", EQ(1, F_ADD_SEALS), "sealing it"),                                      \
 	    CALL("pread64", "bulk data of a peer")
 

@@ -293,6 +293,30 @@ test_I14_link_cannot_end_its_listener_nor_connect(void **state)
 	close(listener);
 }
 
+static int
+do_huge_memory_file(void)
+{
+	return syscall(SYS_memfd_create, "x", 1 | MFD_HUGETLB) == -1 ? errno : 0;
+}
+
+static int
+do_memory_file(void)
+{
+	return syscall(SYS_memfd_create, "x", MFD_CLOEXEC | MFD_ALLOW_SEALING | 8) == -1 &&
+		       errno != EINVAL /* before Linux 6.3 */
+		   ? errno
+		   : 0;
+}
+
+static void
+test_I11_memory_files_not_from_huge_pages(void **state)
+{
+	(void)state;
+	assert_true(killed(after(&policy_netd, do_huge_memory_file)));
+	assert_true(killed(after(&policy_merge, do_huge_memory_file)));
+	assert_int_equal(after(&policy_netd, do_memory_file), 0);
+}
+
 static int channel_end; /* made before the fork: its peer is the parent */
 
 static int
@@ -374,6 +398,7 @@ main(void)
 	    cmocka_unit_test(test_I3_no_file),
 	    cmocka_unit_test(test_I5_no_new_privs_not_dumpable_no_core_not_root),
 	    cmocka_unit_test(test_I14_link_cannot_end_its_listener_nor_connect),
+	    cmocka_unit_test(test_I11_memory_files_not_from_huge_pages),
 	    cmocka_unit_test(test_I9_nobody_gets_the_parents_pidfd_from_its_channel),
 	    cmocka_unit_test(test_I13_the_agents_deny_list),
 	    cmocka_unit_test(test_every_row_says_why),
