@@ -30,7 +30,8 @@ bytes_copy(struct apply_bytes *to, const void *data, size_t len)
 		memcpy(copy, data, len);
 	copy[len] = '\0';
 	free(to->data);
-	*to = (struct apply_bytes){copy, len};
+	to->data = copy;
+	to->len = len;
 	return 0;
 }
 

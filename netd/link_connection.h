@@ -39,7 +39,7 @@ struct link_server {
 	struct link_sessions *sessions;
 	int listener, diag;
 	struct event *accepting, *again; /* again: after running out of descriptors */
-	LIST_HEAD(, link_connection) connections;
+	LIST_HEAD(connection_list, link_connection) connections;
 	size_t pending; /* connections not verified */
 	struct {
 		int fd;

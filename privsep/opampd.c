@@ -177,16 +177,18 @@ restrict_self(struct parent *p)
 static char **
 copy_environment(void)
 {
-	char **copy;
-	size_t n, i;
+	char **copy, **from = environ;
+	size_t n = 0, i;
 
-	for (n = 0; environ != NULL && environ[n] != NULL; n++)
-		;
+	while (from != NULL && from[n] != NULL)
+		n++;
 	copy = calloc(n + 1, sizeof(*copy));
-	for (i = 0; copy != NULL && i < n; i++) {
-		copy[i] = strdup(environ[i]);
+	if (copy == NULL)
+		fatal("no memory for the environment");
+	for (i = 0; from != NULL && i < n; i++) {
+		copy[i] = strdup(from[i]);
 		if (copy[i] == NULL)
-			return NULL;
+			fatal("no memory for the environment");
 	}
 	return copy;
 }
