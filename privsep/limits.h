@@ -38,7 +38,7 @@
 #define LIMIT_HTTP_LINE    (8 * KIB)
 #define LIMIT_HTTP_HEAD    (32 * KIB)
 #define LIMIT_HTTP_HEADERS 100
-#define LIMIT_PROBE_BODY   (4 * MIB) /* of a health endpoint's answer, read and dropped */
+#define LIMIT_PROBE_BODY   (4 * MIB)  /* of a health endpoint's answer, read and dropped */
 #define LIMIT_HTTP_BODY    (64 * KIB) /* error pages: read, cut, thrown away */
 
 /* Remote configuration. */
