@@ -327,6 +327,25 @@ def rsyslog_life(user):
         assert not os.path.exists(state), "the agent wrote into opampd's state"
 
 
+def rsyslog_writes(user):
+    """agent.sandbox: standard: its own directory, and what the settings list."""
+    if landlock_version() < 1:
+        raise Skip("this kernel has no Landlock")
+    with rsyslog(user) as agent:
+        listed, other = agent.bed.path("listed"), agent.bed.path("other")
+        for path in (listed, other):
+            os.mkdir(path)
+            os.chmod(path, 0o777)
+        server = agent.bed.server()
+        text = rsyslog_text(agent, server).replace("\nagent:\n", f"\nagent:\n  strict:\n    write: [{listed}]\n")
+        agent.daemon = agent.bed.daemon(server, text)
+        lines = "".join(f'*.* action(type="omfile" file="{path}/x.log" template="bare")\n' for path in (other, listed))
+        applied(server, {"rsyslog.conf": syslog_conf(agent) + lines})
+        heard(agent, "to all places")
+        until(lambda: os.path.exists(f"{listed}/x.log"), 5, "the file at the place that is listed")
+        same(os.listdir(other), [], "files where nothing is listed")
+
+
 def rsyslog_crash(user):
     with rsyslog(user) as agent:
         server = agent.bed.server()
@@ -395,6 +414,17 @@ def rsyslog_reload(user):
         same(daemon.agent(), pid, "the agent's pid after a table that is none")
 
 
+# ---- what no agent may
+
+def forbidden_call(user):
+    with Agent(user, "/usr/bin/unshare") as agent:
+        server, daemon = agent.start({"type": "generic", "args": ["--user", "/bin/true"]})
+        why = server.wait_healthy(False, text="signal 31").msg.health.last_error
+        assert "agent.sandbox" in why, why
+        until(lambda: "signal 31" in agent.bed.ctl("status")[1], 5, "opampctl status to tell")
+        daemon.stop()
+
+
 # ---- the examples
 
 def examples_checked(user):
@@ -423,8 +453,10 @@ TESTS = [
     ("node exporter: the sandbox, standard and strict, takes no collector away", node_collectors),
     ("node exporter: strict refuses a port that is not listed", node_strict_port),
     ("CF-05 HL-02 rsyslog: run, checked, refused, rolled back, reconfigured", rsyslog_life),
+    ("rsyslog: the standard sandbox lets it write where the settings say, and nowhere else", rsyslog_writes),
     ("HL-01 rsyslog: crashed, stopped, offline", rsyslog_crash),
     ("CF-05 rsyslog: reloaded by signal", rsyslog_reload),
+    ("HL-02 a call that the sandbox forbids: the report tells where to look", forbidden_call),
     ("the examples pass opampd -n", examples_checked),
 ]
 
