@@ -121,7 +121,10 @@ class Server:
                     self.changed.notify_all()
                     answer = self.answer(record)
                 if answer is not None:
-                    await ws.send(self.pack(answer))
+                    try:
+                        await ws.send(self.pack(answer))
+                    except websockets.ConnectionClosed:
+                        pass  # they are leaving; what they said before is still to be read
         except websockets.ConnectionClosed:
             pass
         finally:
