@@ -312,16 +312,13 @@ apply_job_done(struct apply *a, const struct msg_job_done *m)
 /* ---- on disk, and in the agent's place */
 
 static int
-make_generation(struct apply *a)
+write_generation(struct apply *a, struct error *err)
 {
 	struct store_meta *meta = calloc(1, sizeof(*meta));
-	struct error err;
 	int r;
 
-	if (meta == NULL) {
-		apply_fail(a, 1, "writing the configuration: no memory");
-		return -1;
-	}
+	if (meta == NULL)
+		return error_set(err, "writing the configuration: no memory");
 	meta->generation = a->next;
 	meta->source = a->try.source;
 	meta->made_ns = a->ops->now_ns(a->ctx);
@@ -329,14 +326,22 @@ make_generation(struct apply *a)
 	if (a->try.hash.len > 0)
 		memcpy(meta->hash, a->try.hash.data, a->try.hash.len);
 	r = store_generation_make(a->store, meta, a->try.remote.data, a->try.remote.len,
-	    a->try.text.data, a->try.text.len, &err);
+	    a->try.text.data, a->try.text.len, err);
 	free(meta);
-	if (r == -1) {
-		apply_fail(a, 1, "%s", err.text);
-		return -1;
-	}
-	a->try.generation = a->next++;
-	return 0;
+	if (r == 0)
+		a->try.generation = a->next++;
+	return r;
+}
+
+static int
+make_generation(struct apply *a)
+{
+	struct error err;
+
+	if (write_generation(a, &err) == 0)
+		return 0;
+	apply_fail(a, 1, "%s", err.text);
+	return -1;
 }
 
 /* Everything that going back will need is there before anything is touched. */
@@ -410,13 +415,19 @@ stay(struct apply *a)
 		apply_next(a);
 		return;
 	}
-	if (make_generation(a) == -1)
-		return;
 	if (a->committed != 0) { /* they have proved themselves */
+		if (write_generation(a, &err) == -1) {
+			apply_in_force(a, &err);
+			return;
+		}
 		if (store_switch(a->store, a->try.generation, &err) == -1)
 			log_warn("%s", err.text);
 		apply_commit(a);
-	} else if (put_on_trial(a, &err) == -1) {
+		return;
+	}
+	if (make_generation(a) == -1)
+		return;
+	if (put_on_trial(a, &err) == -1) {
 		apply_fail(a, 1, "%s", err.text);
 	} else {
 		apply_run(a, RUN_ENSURE, a->run_generation);

@@ -83,6 +83,19 @@ apply_commit(struct apply *a)
 	apply_next(a);
 }
 
+/* It adds nothing to what is committed and runs: that is so whether it can be written down or not. */
+void
+apply_in_force(struct apply *a, const struct error *err)
+{
+	log_error("the server's configuration is in force, but that is not kept: %s", err->text);
+	a->failures = 0;
+	apply_tell(a, CONFIG_APPLIED, a->try.hash.data, a->try.hash.len, "", 0);
+	apply_drop(a, NULL);
+	a->ops->status(a->ctx);
+	apply_enter(a, APPLY_IDLE);
+	apply_next(a);
+}
+
 /* What runs while nothing was committed has proved itself. */
 void
 apply_commit_base(struct apply *a)

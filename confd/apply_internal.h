@@ -46,6 +46,7 @@ void apply_go_back(struct apply *a);
 void apply_rollback_step(struct apply *a);  /* something changed: is the way back gone? */
 void apply_rollback_done(struct apply *a);  /* whether or not */
 void apply_rollback_close(struct apply *a); /* the same, with nothing begun after it */
+void apply_in_force(struct apply *a, const struct error *err); /* though it cannot be written */
 void apply_commit_base(struct apply *a);
 void apply_attempt_again(struct apply *a); /* with another uid */
 void apply_stop_for_empty(struct apply *a);

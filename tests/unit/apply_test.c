@@ -675,6 +675,24 @@ test_commit_cannot_be_written(void **state_)
 }
 
 static void
+test_full_disk_and_an_offer_of_what_runs(void **state_)
+{
+	struct world *w = world_committed(world_new());
+
+	(void)state_;
+	w->store.fail_state = w->store.fail_make = 1;
+	offer(w, "h2", "two");
+	composed(w, text_of("two"));
+	job_done(w, EXIT_CODE, 0);
+	assert_string_equal(w->told, "yF");
+	offer(w, "h3", "");
+	composed(w, text_of("local"));
+	assert_string_equal(w->told, "yFyA"); /* it is in force */
+	assert_int_equal(w->runs, 0);
+	world_free(w);
+}
+
+static void
 test_each_write_may_fail(void **state_)
 {
 	int which;
@@ -734,6 +752,7 @@ main(void)
 	    cmocka_unit_test(test_CF_07_flood),
 	    cmocka_unit_test(test_committed_one_fails_after_a_rollback),
 	    cmocka_unit_test(test_commit_cannot_be_written),
+	    cmocka_unit_test(test_full_disk_and_an_offer_of_what_runs),
 	    cmocka_unit_test(test_each_write_may_fail),
 	};
 
