@@ -122,42 +122,6 @@ absolute(struct settings_reader *r, const char *text)
 	return path;
 }
 
-static int
-is_uuid(const char *s)
-{
-	size_t i;
-
-	for (i = 0; i < 36; i++) {
-		if (i == 8 || i == 13 || i == 18 || i == 23) {
-			if (s[i] != '-')
-				return 0;
-		} else if (s[i] == '\0' || strchr("0123456789abcdefABCDEF", s[i]) == NULL) {
-			return 0;
-		}
-	}
-	return s[36] == '\0';
-}
-
-/* What a text must be beyond its type; NULL when it is. */
-static const char *
-text_fault(const struct setting_rule *rule, const char *text, struct error *err)
-{
-	if (text[0] == '\0' && rule->type != SETTING_STRING)
-		return "empty: give a value, or remove the line";
-	if (strlen(text) > rule->max)
-		return "too long";
-	if (rule->type == SETTING_URL &&
-	    settings_url(text, rule->key == SET_HEALTH_ENDPOINT, err) == -1)
-		return err->text;
-	if (rule->key == SET_INSTANCE_ID && !is_uuid(text))
-		return "not a UUID of 36 characters";
-	if (rule->key == SET_CONFIG_NAME && (strchr(text, '/') != NULL || text[0] == '.'))
-		return "a plain file name, without slashes or a dot at its start";
-	if (rule->type == SETTING_USER && (strcmp(text, "root") == 0 || strcmp(text, "0") == 0))
-		return "root is refused: name an ordinary system user";
-	return NULL;
-}
-
 static void
 read_text(struct settings_reader *r, const struct setting_rule *rule, const struct yaml_node *n)
 {
@@ -167,7 +131,7 @@ read_text(struct settings_reader *r, const struct setting_rule *rule, const stru
 
 	if (text == NULL)
 		return;
-	fault = text_fault(rule, text, &err);
+	fault = settings_text_fault(rule, text, &err);
 	if (fault != NULL) {
 		problem_at(r, n->line, n->column, "%s: %s", rule->name, fault);
 	} else if (rule->type == SETTING_PATH) {
@@ -177,6 +141,7 @@ read_text(struct settings_reader *r, const struct setting_rule *rule, const stru
 		free(path);
 	} else {
 		store(r, rule, n, text, strlen(text));
+		r->seen[rule->key].number = strncmp(text, "wss:", 4) == 0;
 	}
 	if (rule->key == SET_RUN_AS && fault == NULL)
 		(void)snprintf(r->run_as, sizeof(r->run_as), "%s", text);
@@ -211,6 +176,8 @@ static void
 read_list(struct settings_reader *r, const struct setting_rule *rule, const struct yaml_node *n)
 {
 	char *text, *path;
+	const char *fault;
+	struct error err;
 	size_t i;
 
 	if (n->kind != YAML_SEQ) {
@@ -228,16 +195,9 @@ read_list(struct settings_reader *r, const struct setting_rule *rule, const stru
 							: text_of(r, rule->name, item);
 		if (text == NULL)
 			continue;
-		if (strlen(text) > rule->max) {
-			problem_at(r, item->line, item->column, "%s: too long", rule->name);
-		} else if (rule->key == SET_CONFIG_FILES && text[0] == '$' &&
-			   strcmp(text, "$REMOTE_CONFIG") != 0 &&
-			   strcmp(text, "$OPAMP_EXTENSION_CONFIG") != 0 &&
-			   strcmp(text, "$OWN_TELEMETRY_CONFIG") != 0) {
-			problem_at(r, item->line, item->column,
-			    "%s: \"%.80s\" is none of $REMOTE_CONFIG, $OPAMP_EXTENSION_CONFIG, "
-			    "$OWN_TELEMETRY_CONFIG",
-			    rule->name, text);
+		fault = settings_item_fault(rule, text, &err);
+		if (fault != NULL) {
+			problem_at(r, item->line, item->column, "%s: %s", rule->name, fault);
 		} else if (rule->key == SET_CONFIG_FILES && text[0] != '$') {
 			path = absolute(r, text);
 			if (path != NULL)
@@ -255,20 +215,18 @@ store_pair(struct settings_reader *r, const struct setting_rule *rule, const str
     const struct yaml_node *value)
 {
 	char *text = text_of(r, rule->name, value), *both;
+	const char *fault;
+	struct error err;
 	size_t len;
 
 	if (text == NULL)
 		return;
 	len = key->len + 1 + strlen(text);
 	both = malloc(len + 1);
-	if (len > rule->max || both == NULL) {
-		problem_at(
-		    r, value->line, value->column, "%s: %.80s: too long", rule->name, key->value);
-	} else if (rule->type == SETTING_HEADERS &&
-		   (strpbrk(text, "\r\n") != NULL || key->len == 0 ||
-		       strpbrk(key->value, " \t\r\n:") != NULL)) {
-		problem_at(r, key->line, key->column,
-		    "%s: a header has no line ends, and its name no blanks or colon", rule->name);
+	fault = settings_pair_fault(rule, key->value, key->len, text, &err);
+	if (fault != NULL || both == NULL) {
+		problem_at(r, key->line, key->column, "%s: \"%.80s\": %s", rule->name, key->value,
+		    fault != NULL ? fault : "no memory");
 	} else {
 		memcpy(both, key->value, key->len + 1);
 		memcpy(both + key->len + 1, text, strlen(text));
@@ -366,12 +324,42 @@ conflict(struct settings_reader *r, enum setting key, const char *what)
 	problem_at(r, r->seen[key].line, r->seen[key].column, "%s: %s", setting_name(key), what);
 }
 
+static void
+no_effect(struct settings_reader *r, enum setting key, const char *why)
+{
+	size_t used = strlen(r->warnings);
+
+	(void)snprintf(r->warnings + used, sizeof(r->warnings) - used,
+	    "%s:%u:%u: %s has no effect: %s\n", r->file, r->seen[key].line, r->seen[key].column,
+	    setting_name(key), why);
+}
+
 static uint64_t
 number(const struct settings_reader *r, enum setting key)
 {
 	struct settings none = {0};
 
 	return r->seen[key].set ? r->seen[key].number : settings_u64(&none, key);
+}
+
+/* What is no mistake, and does not do what somebody may hope. */
+static void
+check_effect(struct settings_reader *r)
+{
+	static const enum setting tls[] = {SET_CA_FILE, SET_CA_PEM, SET_CERT_FILE, SET_CERT_PEM,
+	    SET_TLS_SKIP_VERIFY, SET_TLS_SERVER_NAME},
+				  strict[] = {SET_STRICT_READ, SET_STRICT_EXECUTE, SET_STRICT_BIND,
+				      SET_STRICT_CONNECT};
+	size_t i;
+
+	for (i = 0; i < sizeof(tls) / sizeof(tls[0]); i++)
+		if (r->seen[tls[i]].set && r->seen[SET_ENDPOINT].set &&
+		    r->seen[SET_ENDPOINT].number == 0)
+			no_effect(r, tls[i],
+			    "the endpoint is ws://, which is not encrypted; write wss:// for TLS");
+	for (i = 0; i < sizeof(strict) / sizeof(strict[0]); i++)
+		if (r->seen[strict[i]].set && number(r, SET_SANDBOX) != 2)
+			no_effect(r, strict[i], "it belongs to agent.sandbox: strict");
 }
 
 static void
@@ -476,12 +464,13 @@ resolve_user(struct settings_reader *r, enum setting key, const char *name)
 
 	if (settings_user(r->users.passwd, name, &ids[0], &ids[1]) == -1) {
 		problem_at(r, r->seen[key].line, r->seen[key].column,
-		    "there is no user %s in /etc/passwd; make it: useradd --system --user-group "
+		    "%sthere is no user %s in /etc/passwd; make it: useradd --system --user-group "
 		    "--no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin %s",
-		    name, name);
+		    r->seen[key].set ? "agent.run_as: " : "", name, name);
 	} else if (ids[0] == 0 || ids[1] == 0) {
 		problem_at(r, r->seen[key].line, r->seen[key].column,
-		    "user %s is root, or in its group", name);
+		    "%suser %s is root, or in its group: give it a user id and a group of its own",
+		    r->seen[key].set ? "agent.run_as: " : "", name);
 	} else {
 		record_put(&r->sections[PROC_PARENT], (uint16_t)key, 0, 0, ids, sizeof(ids));
 	}
@@ -552,6 +541,7 @@ settings_read(struct settings_reader *r, const char *data, size_t len)
 	else if (tree.root != NULL)
 		read_section(r, tree.root, "", 0);
 	check_between(r);
+	check_effect(r);
 	check_required(r);
 	if (r->users.wanted)
 		resolve_users(r, tree_get(tree_get(tree.root, "agent"), "groups"));

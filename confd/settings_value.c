@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "privsep/url.h"
-
 #define EXPANDED_MAX LIMIT_SETTINGS_VALUE
 
 static int
@@ -87,7 +85,8 @@ parse_size(const char *s, uint64_t *bytes)
 		const char *name;
 		uint64_t factor;
 	} units[] = {{"", 1}, {"B", 1}, {"KiB", 1ull << 10}, {"MiB", 1ull << 20},
-	    {"GiB", 1ull << 30}, {"kB", 1000}, {"MB", 1000000}, {"GB", 1000000000}};
+	    {"GiB", 1ull << 30}, {"TiB", 1ull << 40}, {"kB", 1000}, {"MB", 1000000},
+	    {"GB", 1000000000}};
 	uint64_t n;
 	size_t i;
 
@@ -117,14 +116,37 @@ parse_word(const char *words, const char *text, uint64_t *value)
 	}
 }
 
+/* A bound as a person would write it: the largest unit that leaves a whole number. */
+static const char *
+written(const struct setting_rule *rule, uint64_t n, char *buf, size_t size)
+{
+	static const struct {
+		enum setting_type type;
+		const char *name;
+		uint64_t factor;
+	} units[] = {{SETTING_DURATION, "h", 3600000}, {SETTING_DURATION, "m", 60000},
+	    {SETTING_DURATION, "s", 1000}, {SETTING_DURATION, "ms", 1},
+	    {SETTING_SIZE, "TiB", 1ull << 40}, {SETTING_SIZE, "GiB", 1ull << 30},
+	    {SETTING_SIZE, "MiB", 1ull << 20}, {SETTING_SIZE, "KiB", 1ull << 10}};
+	size_t i;
+
+	for (i = 0; n != 0 && i < sizeof(units) / sizeof(units[0]); i++)
+		if (rule->type == units[i].type && n % units[i].factor == 0) {
+			(void)snprintf(buf, size, "%llu%s",
+			    (unsigned long long)(n / units[i].factor), units[i].name);
+			return buf;
+		}
+	(void)snprintf(buf, size, "%llu", (unsigned long long)n);
+	return buf;
+}
+
 static int
 out_of_range(const struct setting_rule *rule, const char *text, struct error *err)
 {
-	if (rule->type == SETTING_DURATION)
-		return error_set(err, "%s is out of range: from %llu ms to %llu ms", text,
-		    (unsigned long long)rule->min, (unsigned long long)rule->max);
-	return error_set(err, "%s is out of range: from %llu to %llu", text,
-	    (unsigned long long)rule->min, (unsigned long long)rule->max);
+	char min[32], max[32];
+
+	return error_set(err, "%.80s is out of range: from %s to %s", text,
+	    written(rule, rule->min, min, sizeof(min)), written(rule, rule->max, max, sizeof(max)));
 }
 
 int
@@ -133,7 +155,7 @@ settings_number(
 {
 	const char *digits = text;
 	char words[200];
-	size_t i;
+	size_t i, n;
 
 	switch (rule->type) {
 	case SETTING_BOOL:
@@ -144,7 +166,8 @@ settings_number(
 		return 0;
 	case SETTING_INT:
 		if (parse_digits(&digits, value) == -1 || *digits != '\0')
-			return error_set(err, "\"%.80s\" is not a whole number", text);
+			return error_set(err,
+			    "\"%.80s\" is not a whole number, written with digits alone", text);
 		break;
 	case SETTING_SIZE:
 		if (parse_size(text, value) == -1)
@@ -161,10 +184,12 @@ settings_number(
 	case SETTING_ENUM:
 		if (parse_word(rule->words, text, value) == 0)
 			return 0;
-		(void)snprintf(words, sizeof(words), "%s", rule->words);
-		for (i = 0; words[i] != '\0'; i++)
-			if (words[i] == '|')
-				words[i] = ' ';
+		for (i = 0, n = 0; rule->words[i] != '\0' && n + 3 < sizeof(words); i++) {
+			words[n++] = rule->words[i] == '|' ? ',' : rule->words[i];
+			if (rule->words[i] == '|')
+				words[n++] = ' ';
+		}
+		words[n] = '\0';
 		return error_set(err, "\"%.80s\" is none of: %s", text, words);
 	default:
 		return error_set(err, "not a number");
@@ -346,16 +371,4 @@ settings_nearest(const char *name)
 		}
 	}
 	return best;
-}
-
-int
-settings_url(const char *text, int loopback_only, struct error *err)
-{
-	struct url u;
-
-	if (url_split(&u, loopback_only ? URL_OF_PROBE : URL_OF_SERVER, text, err) == -1)
-		return -1;
-	if (loopback_only && !url_is_loopback(&u))
-		return error_set(err, "the host must be this one: 127.0.0.1, [::1] or localhost");
-	return 0;
 }

@@ -25,7 +25,15 @@ char *settings_expand(const char *text, const char *environment, int *whole, cha
 /* The known key nearest to name, or NULL when none is near. */
 const char *settings_nearest(const char *name);
 
-/* A URL as url.h has it: of the server, or of the health endpoint, which must be on this host. */
-int settings_url(const char *text, int loopback_only, struct error *err);
+/*
+ * settings_check.c: what is wrong with a value beyond its type, and what belongs there; NULL when it
+ * is good.  The text is constant, or err's.  Of a pair only the name may be shown: values are secrets.
+ */
+const char *settings_text_fault(
+    const struct setting_rule *rule, const char *text, struct error *err);
+const char *settings_item_fault(
+    const struct setting_rule *rule, const char *text, struct error *err);
+const char *settings_pair_fault(const struct setting_rule *rule, const char *name, size_t name_len,
+    const char *value, struct error *err);
 
 #endif

@@ -145,6 +145,10 @@ emit(enum log_level level, const char *body)
 		n = snprintf(line, sizeof(line), "<%d>opampd[%d]: %s: %s",
 		    3 * 8 + priorities[level], (int)getpid(), logger.name, body);
 		break;
+	case LOG_SINK_PLAIN:
+		n = snprintf(
+		    line, sizeof(line), "%s%s\n", level == LOG_LEVEL_WARN ? "warning: " : "", body);
+		break;
 	case LOG_SINK_STDERR:
 	default:
 		(void)clock_gettime(CLOCK_REALTIME, &now);

@@ -21,6 +21,7 @@ enum log_sink {
 	LOG_SINK_STDERR,  /* a terminal, a pipe or a file: time stamp, level, process */
 	LOG_SINK_JOURNAL, /* "<N>" before the line, the journal adds the rest */
 	LOG_SINK_SYSLOG,  /* a connected /dev/log datagram socket: RFC 3164 */
+	LOG_SINK_PLAIN,   /* for a person who asked (opampd -n): the text alone */
 };
 
 /* name is kept, not copied: a string constant such as "netd". */

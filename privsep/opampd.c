@@ -217,7 +217,7 @@ init(struct parent *p, const struct options *o)
 	p->landlock_abi = sandbox_landlock_abi();
 	p->environment = copy_environment();
 	p->cwd = getcwd(NULL, 0);
-	p->sink = LOG_SINK_STDERR;
+	p->sink = o->check_only ? LOG_SINK_PLAIN : LOG_SINK_STDERR;
 	p->level = o->verbose ? LOG_LEVEL_DEBUG : o->check_only ? LOG_LEVEL_WARN : LOG_LEVEL_INFO;
 	p->state_dir = p->log_dir = p->work_dir = p->control = p->link_listener = p->diag = -1;
 	p->secret_next = -1;

@@ -176,7 +176,10 @@ read_command(struct parent *p)
 				break;
 		if (i == sizeof(caps) / sizeof(caps[0])) {
 			log_error(
-			    "%s:%u:%u: agent.capabilities: \"%.*s\" is none that an agent may have",
+			    "%s:%u:%u: agent.capabilities: \"%.*s\" is none of those that an "
+			    "agent may have: CAP_NET_BIND_SERVICE, CAP_NET_RAW, CAP_NET_ADMIN, "
+			    "CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, CAP_SYSLOG, CAP_PERFMON, "
+			    "CAP_BPF, CAP_AUDIT_READ",
 			    p->settings_name, e.line, e.column, (int)e.len, e.value);
 			result = -1;
 		} else {

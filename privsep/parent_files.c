@@ -216,13 +216,59 @@ fail:
 	return -1;
 }
 
+/* One of the directories, as the start would find it: all that is wrong is said, nothing made. */
+static int
+look_at(struct parent *p, enum setting key, const char *path, uid_t owner)
+{
+	const char *storage = p->command.storage_path;
+	size_t len = strlen(storage);
+	char place[PATH_MAX];
+	struct error err;
+
+	/* below the storage, which is looked at itself and is made first */
+	if (key != SET_STORAGE && strncmp(path, storage, len) == 0 &&
+	    (path[len] == '/' || path[len] == '\0'))
+		return 0;
+	if (trusted_directory_look(path, parent_trusted_user(p), owner, &err) == 0)
+		return 0;
+	parent_place(p, key, place, sizeof(place));
+	log_error("%s: %s", place, err.text);
+	return -1;
+}
+
+static int
+look_at_directories(struct parent *p)
+{
+	char *log_path = parent_path(p, SET_LOG_DIR, "/var/log/opampd", ""), *slash,
+	     *control =
+		 parent_path(p, SET_CONTROL_SOCKET, "/run/opampd/control.sock", "/control.sock");
+	uid_t conf = geteuid();
+	struct record_entry e;
+	int result = 0;
+
+	if (record_find(&p->settings.record, SET_UID_CONFD, &e))
+		memcpy(&conf, e.value, 4);
+	result |= look_at(p, SET_STORAGE, p->command.storage_path, conf);
+	result |= look_at(p, SET_WORK_DIR, p->command.work_path, p->command.uid);
+	if (log_path != NULL)
+		result |= look_at(p, SET_LOG_DIR, log_path, geteuid());
+	slash = control != NULL ? strrchr(control, '/') : NULL;
+	if (slash != NULL && slash != control) {
+		*slash = '\0';
+		result |= look_at(p, SET_CONTROL_SOCKET, control, geteuid());
+	}
+	free(control);
+	free(log_path);
+	return result;
+}
+
 int
 parent_open_files(struct parent *p, int check_only)
 {
 	if (parent_command_read(p) == -1)
 		return -1;
 	if (check_only)
-		return 0;
+		return look_at_directories(p);
 	if (open_directories(p) == -1 || open_control(p) == -1 || open_link(p) == -1)
 		return -1;
 	return 0;

@@ -132,17 +132,26 @@ parent_read_settings(struct parent *p)
 	return parent_settings_result(p);
 }
 
+/* Ends with a NUL. */
 static void
-print_lines(enum log_level level, int fd)
+print_lines(enum log_level level, char *text)
 {
-	char *text, *line, *rest;
+	char *line, *rest;
+
+	for (rest = text; (line = strsep(&rest, "\n")) != NULL;)
+		if (*line != '\0')
+			log_at(level, "%s", line);
+}
+
+static void
+print_problems(int fd)
+{
+	char *text;
 	size_t len;
 
 	if (memfd_read(fd, ERROR_TEXT_MAX, &text, &len, NULL) == -1)
 		return;
-	for (rest = text; (line = strsep(&rest, "\n")) != NULL;)
-		if (*line != '\0')
-			log_at(level, "%s", line);
+	print_lines(LOG_LEVEL_ERROR, text);
 	free(text);
 }
 
@@ -151,13 +160,16 @@ print_warnings(int fd)
 {
 	struct record_entry e;
 	struct record r;
-	char *data;
+	char *data, *text;
 	size_t len;
 
 	if (memfd_read(fd, ERROR_TEXT_MAX, &data, &len, NULL) == -1)
 		return;
-	if (record_open(&r, data, len, NULL) == 0 && record_find(&r, 2, &e))
-		log_warn("%.*s", (int)e.len, e.value);
+	if (record_open(&r, data, len, NULL) == 0 && record_find(&r, 2, &e) &&
+	    (text = strndup(e.value, e.len)) != NULL) {
+		print_lines(LOG_LEVEL_WARN, text);
+		free(text);
+	}
 	free(data);
 }
 
@@ -183,5 +195,5 @@ parent_settings_message(struct slot *s, struct message *m)
 	if (p->read_status == 0)
 		print_warnings(m->fd);
 	else
-		print_lines(LOG_LEVEL_ERROR, m->fd);
+		print_problems(m->fd);
 }

@@ -54,7 +54,7 @@
 	    "send SIGHUP (opampctl reload) when certificate files have changed: remove the line")  \
 	SETTING(TLS_TPM, "server.tls.tpm", SETTING_REFUSED, 0, 0, NULL, NULL, 0, 0, NOT_YET)       \
 	SETTING(AUTH, "server.auth", SETTING_REFUSED, 0, 0, NULL, NULL, 0, 0,                      \
-	    "use server.headers: remove the line")                                                 \
+	    "opampd has no auth extensions: write server.headers, and remove the line")            \
 	SETTING(HEARTBEAT, "server.heartbeat_interval", SETTING_DURATION, 1000, DAY_MS, NULL,      \
 	    "30s", 0, P(NETD),                                                                     \
 	    "own key: a message at least this often, counted from the last one sent")              \
@@ -229,7 +229,8 @@
 	    0, "not needed: the agent ends with opampd, by the kernel; remove the line")           \
 	SETTING(FALLBACK, "agent.startup_fallback_configs", SETTING_REFUSED, 0, 0, NULL, NULL, 0,  \
 	    0,                                                                                     \
-	    "list local files in agent.config_files: they run when the server has sent nothing")   \
+	    "opampd has no second list: name local files in agent.config_files, which run when "   \
+	    "the server has sent nothing, and remove the line")                                    \
 	SETTING(UNIX_SOCKET, "agent.opamp_server_unix_socket", SETTING_REFUSED, 0, 0, NULL, NULL,  \
 	    0, 0, NOT_YET)                                                                         \
 	SETTING(PACKAGE, "agent.package", SETTING_REFUSED, 0, 0, NULL, NULL, 0, 0, NOT_YET)        \

@@ -181,13 +181,56 @@ out:
 	return fd;
 }
 
+/* What opampd writes in belongs to whom it shall, and nobody else writes there. */
+static int
+is_owners(int fd, const char *path, uid_t owner, struct error *err)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) == -1)
+		return error_errno(err, "looking at %s", path);
+	if (st.st_uid == owner && (st.st_mode & (S_IWGRP | S_IWOTH)) == 0)
+		return 0;
+	return error_set(err,
+	    "%s belongs to user %u with mode %03o, and must belong to user %u and be writable by "
+	    "nobody else: name another directory, or chown %u and chmod go-w this one",
+	    path, st.st_uid, st.st_mode & 0777, owner, owner);
+}
+
+int
+trusted_directory_look(const char *path, uid_t trusted, uid_t owner, struct error *err)
+{
+	const char *name = strrchr(path, '/');
+	char above[PATH_MAX];
+	int dir, fd, result = 0;
+
+	if (path[0] != '/' || name[1] == '\0' || strlen(path) >= sizeof(above))
+		return error_set(err, "%s: not an absolute path of a directory", path);
+	(void)snprintf(above, sizeof(above), "%.*s", name == path ? 1 : (int)(name - path), path);
+	dir = trusted_open(above, TRUSTED_DIRECTORY, trusted, err);
+	if (dir == -1)
+		return -1;
+	fd = openat(dir, name + 1, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd >= 0)
+		result = is_owners(fd, path, owner, err);
+	else if (errno != ENOENT)
+		result = error_errno(err, "opening the directory %s", path);
+	else if (faccessat(dir, ".", W_OK, AT_EACCESS) == -1)
+		result = error_set(err,
+		    "%s is not there, and cannot be made in %s (%s): name another directory", path,
+		    above, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	close(dir);
+	return result;
+}
+
 int
 trusted_directory(
     const char *path, uid_t trusted, uid_t owner, gid_t group, mode_t mode, struct error *err)
 {
 	char above[PATH_MAX];
 	const char *name;
-	struct stat st;
 	int dir, fd;
 
 	name = strrchr(path, '/');
@@ -218,13 +261,7 @@ trusted_directory(
 	}
 	if (fd == -1) {
 		error_errno(err, "opening the directory %s", path);
-	} else if (fstat(fd, &st) == -1 || st.st_uid != owner ||
-		   (st.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
-		error_set(err,
-		    "%s belongs to user %u with mode %03o: it must belong to user %u and be "
-		    "writable by "
-		    "nobody else (chown %u, chmod go-w), or name another directory",
-		    path, st.st_uid, st.st_mode & 0777, owner, owner);
+	} else if (is_owners(fd, path, owner, err) == -1) {
 		close(fd);
 		fd = -1;
 	}

@@ -26,4 +26,7 @@ int trusted_open(const char *path, enum trusted_kind kind, uid_t owner, struct e
 int trusted_directory(
     const char *path, uid_t trusted, uid_t owner, gid_t group, mode_t mode, struct error *err);
 
+/* Would trusted_directory give it?  Makes nothing.  0, or -1 and why not. */
+int trusted_directory_look(const char *path, uid_t trusted, uid_t owner, struct error *err);
+
 #endif
