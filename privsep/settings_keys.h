@@ -22,18 +22,18 @@
 	    P(NETD) | P(PARENT),                                                                   \
 	    "file with the certificate authorities (PEM) that may vouch for the server")           \
 	SETTING(CA_PEM, "server.tls.ca_pem", SETTING_STRING, 0, LIMIT_SETTINGS_VALUE, NULL, NULL,  \
-	    0, P(NETD), "the same as text")                                                        \
+	    0, P(NETD), "ca_file's content as text")                                               \
 	SETTING(SYSTEM_CA, "server.tls.include_system_ca_certs_pool", SETTING_BOOL, 0, 1, NULL,    \
 	    "false", 0, P(NETD) | P(PARENT),                                                       \
 	    "the host's authorities too, beside ca_file or ca_pem")                                \
 	SETTING(CERT_FILE, "server.tls.cert_file", SETTING_PATH, 0, 4096, NULL, NULL, 0,           \
 	    P(NETD) | P(PARENT), "client certificate (PEM)")                                       \
 	SETTING(CERT_PEM, "server.tls.cert_pem", SETTING_STRING, 0, LIMIT_SETTINGS_VALUE, NULL,    \
-	    NULL, 0, P(NETD), "the same as text")                                                  \
+	    NULL, 0, P(NETD), "cert_file's content as text")                                       \
 	SETTING(KEY_FILE, "server.tls.key_file", SETTING_PATH, 0, 4096, NULL, NULL, 0,             \
 	    P(NETD) | P(PARENT), "private key of the client certificate (PEM)")                    \
 	SETTING(KEY_PEM, "server.tls.key_pem", SETTING_STRING, 0, LIMIT_SETTINGS_VALUE, NULL,      \
-	    NULL, 0, P(NETD), "the same as text")                                                  \
+	    NULL, 0, P(NETD), "key_file's content as text")                                        \
 	SETTING(TLS_MIN, "server.tls.min_version", SETTING_ENUM, 0, 0, "1.2|1.3", "1.2", 0,        \
 	    P(NETD), "oldest TLS version accepted; 1.0 and 1.1 are not offered")                   \
 	SETTING(TLS_MAX, "server.tls.max_version", SETTING_ENUM, 0, 0, "1.2|1.3", "1.3", 0,        \
