@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """What opampd costs while nothing happens: no process wakes, none has a second thread."""
+import json
 import os
 import sys
 import time
@@ -103,6 +104,30 @@ def named_timers(user):
         assert netd <= 4 * beats, f"netd woke {netd} times for {beats} heartbeats"
 
 
+def other_states(user):
+    """A generic agent, an agent that is stopped, a server that is away: still nothing but the timers of the settings."""
+    with Bed(user, agent="/usr/bin/sleep") as bed:
+        server = bed.server()
+        daemon = bed.daemon(server, merged(QUIET, {"agent": {"type": "generic", "args": ["1d"]},
+                                                   "server": {"reconnect": {"initial_delay": "1h", "max_delay": "2h"}}}))
+        server.wait_healthy()
+        pids = processes(daemon)
+        rests(pids, "a generic agent")
+        server.wait_status(APPLIED, server.offer({}))
+        daemon.no_agent()
+        rests(pids, "an agent that is stopped")
+        server.stop()
+        until(lambda: json.loads(bed.ctl("status", "-j")[1])["server"]["state"] == "not connected", 10, "the server to be away")
+        rests(pids, "a server that is away")
+
+
+def rests(pids, what):
+    assert quiet_for(pids, 2), f"{what}: the processes never come to rest"
+    waits = {name: wait_ms(pid) for name, pid in pids.items()}
+    # netd: an hour of the settings with its jitter
+    same({name: ms for name, ms in waits.items() if ms is not None and 0 <= ms and name != "netd"}, {}, f"{what}: timers that no setting names")
+
+
 def memory(pid):
     """(resident, shared out by share, private) in KiB."""
     text = proc.read(pid, "smaps_rollup").decode()
@@ -126,6 +151,7 @@ def tell(pids):
 
 TESTS = [
     ("an idle daemon: no process wakes, one thread each", idle),
+    ("an idle daemon in other states: no timers but those of the settings", other_states),
     ("an idle daemon: a heartbeat wakes netd alone", named_timers),
 ]
 
