@@ -137,6 +137,10 @@ int parent_settings_begin(struct parent *p);
 int parent_settings_result(struct parent *p);
 void parent_settings_message(struct slot *s, struct message *m);
 
+/* parent_exec.c: in the child; never returns */
+void parent_exec_child(const struct parent *p, enum proc proc, int channel)
+    __attribute__((noreturn));
+
 /* parent_child.c */
 int slot_start(struct slot *s, uint32_t merge_kind, uint32_t endpoint);
 void slot_send(struct slot *s, uint32_t type, const void *payload, int fd);

@@ -35,32 +35,6 @@ is_daemon(enum proc proc)
 	return (P_DAEMONS & 1u << proc) != 0;
 }
 
-/* Between fork and exec: the channel at 3, the log at 2, nothing else. */
-static void
-exec_child(const struct parent *p, enum proc proc, int channel)
-{
-	static char *const no_environment[] = {NULL};
-	char name[32];
-	char *argv[] = {name, NULL};
-	int null, program;
-
-	(void)setsid(); /* a terminal's ^C is for the parent, which ends them in order */
-	(void)snprintf(name, sizeof(name), "opampd-%s", proc_name(proc));
-	(void)setsid(); /* a terminal's Ctrl-C is for the parent, which ends the others in order */
-	null = open("/dev/null", O_RDWR);
-	program = fcntl(p->programs[proc], F_DUPFD_CLOEXEC, 10);
-	if (null == -1 || program == -1 || dup2(null, 0) == -1 || dup2(null, 1) == -1)
-		_exit(126);
-	if (channel == CHILD_CHANNEL_FD ? fcntl(channel, F_SETFD, 0) == -1
-					: dup2(channel, CHILD_CHANNEL_FD) == -1)
-		_exit(126);
-	if (close_range(4, (unsigned)program - 1, 0) == -1 ||
-	    close_range((unsigned)program + 1, ~0u, 0) == -1)
-		_exit(126);
-	(void)syscall(SYS_execveat, program, "", argv, no_environment, AT_EMPTY_PATH);
-	_exit(127);
-}
-
 static void
 describe_end(const struct slot *s, int status)
 {
@@ -266,7 +240,7 @@ slot_start(struct slot *s, uint32_t merge_kind, uint32_t endpoint)
 		return -1;
 	}
 	if (pid == 0)
-		exec_child(p, s->proc, sv[1]);
+		parent_exec_child(p, s->proc, sv[1]);
 	close(sv[1]);
 	s->pid = pid;
 	s->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);

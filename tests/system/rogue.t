@@ -23,8 +23,9 @@ ROGUES = ("netd", "link", "confd", "procd", "connect")
 class Opampd:
     """with Opampd(netd="accuse") as d: the named stand-ins act, the others keep quiet."""
 
-    def __init__(self, user=None, real=(), agent=None, settings=None, **acts):
+    def __init__(self, user=None, real=(), agent=None, settings=None, stderr=None, **acts):
         self.user = user
+        self.stderr = stderr
         self.dir = tempfile.mkdtemp(prefix="opampd-rogue-", dir="/opt" if ROOT else None)
         os.chmod(self.dir, 0o755)
         for name in ("", "-merge") + tuple(f"-{r}" for r in real):
@@ -66,7 +67,7 @@ class Opampd:
                        "--inh-caps=+net_raw", "--ambient-caps=+net_raw"] + command
         with open(self.path("log"), "wb") as out:
             # two processes of a pipeline: setpriv becomes opampd by exec, so the pid is the parent's
-            self.process = subprocess.Popen(command, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True)
+            self.process = subprocess.Popen(command, stderr=self.stderr or out, stdin=subprocess.DEVNULL, start_new_session=True)
         return self
 
     def __exit__(self, *why):
@@ -199,6 +200,21 @@ def interrupt_is_the_parents():
         same(os.getsid(d.pid("netd")), d.pid("netd"), "netd's session")
 
 
+def the_terminal_is_not_theirs():
+    """Standard error may be a terminal, which can be read, with flags that all who have it share."""
+    master, slave = os.openpty()
+    try:
+        with Opampd(stderr=slave) as d:
+            netd = until(lambda: pids_of(d.path("opampd")) and next(
+                (p for p in pids_of("opampd-netd") if os.readlink(f"/proc/{p}/exe").startswith(d.dir)), 0), 10, "netd")
+            with open(f"/proc/{netd}/fdinfo/2", encoding="utf-8") as f:
+                flags = int(re.search(r"flags:\s*(\d+)", f.read()).group(1), 8)
+            same(flags & os.O_ACCMODE, os.O_WRONLY, "how netd has the terminal open")
+    finally:
+        os.close(slave)
+        os.close(master)
+
+
 def as_user():
     if not ROOT:
         return None
@@ -304,4 +320,4 @@ run([(f"{f.__name__.replace('_', ' ')} ({i})", f) for f, i in [
     (accusing_has_its_price, "I14"), (merges_wait, "I11"), (reloads_are_counted, "I11"), (starts_are_counted, "I11"),
     (link_cannot_configure_the_agent, "I4"), (one_that_reads_nothing_does_not_end_confd, "I14"),
     (nothing_survives_the_parent, "I9"), (reload_reads_the_environment_again, "I14"),
-    (interrupt_is_the_parents, "I9"), (a_fifo_for_a_log, "I14"), (an_agent_with_our_uid, "I15")]])
+    (interrupt_is_the_parents, "I9"), (the_terminal_is_not_theirs, "I5"), (a_fifo_for_a_log, "I14"), (an_agent_with_our_uid, "I15")]])
