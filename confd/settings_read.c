@@ -290,8 +290,7 @@ static void
 read_section(struct settings_reader *r, const struct yaml_node *map, const char *prefix, int depth)
 {
 	const struct setting_rule *rule;
-	const char *near;
-	char name[256];
+	char name[256], near[128];
 	size_t i;
 
 	for (i = 0; i < map->count; i++) {
@@ -310,10 +309,12 @@ read_section(struct settings_reader *r, const struct yaml_node *map, const char 
 			problem_at(r, value->line, value->column,
 			    "%s: is a section: its keys belong below it", name);
 		} else {
-			near = settings_nearest(name);
-			problem_at(r, key->line, key->column, "%s: unknown key%s%s%s", name,
-			    near != NULL ? "; did you mean " : "", near != NULL ? near : "",
-			    near != NULL ? "?" : ": see opampd.yaml(5)");
+			if (settings_nearest(name, near, sizeof(near)))
+				problem_at(r, key->line, key->column,
+				    "%s: unknown key; did you mean %s?", name, near);
+			else
+				problem_at(r, key->line, key->column,
+				    "%s: unknown key: see opampd.yaml(5)", name);
 		}
 	}
 }

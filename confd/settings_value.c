@@ -350,13 +350,28 @@ distance(const char *a, const char *b)
 	return row[lb];
 }
 
-const char *
-settings_nearest(const char *name)
+/* The length of the part of a key's name that has so many dots; 0 when it has fewer. */
+static size_t
+with_dots(const char *name, size_t dots)
 {
-	const char *best = NULL, *last = strrchr(name, '.'), *other;
-	size_t best_distance = strlen(name) / 3 + 2, d;
-	int i;
+	size_t i;
 
+	for (i = 0; name[i] != '\0'; i++)
+		if (name[i] == '.' && dots-- == 0)
+			return i;
+	return dots == 0 ? i : 0;
+}
+
+int
+settings_nearest(const char *name, char *near, size_t size)
+{
+	const char *last = strrchr(name, '.'), *other;
+	size_t best = strlen(name) / 3 + 2, d, dots = 0, len, i;
+	char section[128];
+
+	for (i = 0; name[i] != '\0'; i++)
+		dots += name[i] == '.';
+	near[0] = '\0';
 	for (i = 1; i < SET_COUNT; i++) {
 		if (setting_rules[i].name == NULL)
 			continue;
@@ -365,10 +380,17 @@ settings_nearest(const char *name)
 		/* the right word in the wrong section */
 		if (last != NULL && other != NULL && strcmp(last, other) == 0 && d > 3)
 			d = 3;
-		if (d < best_distance) {
-			best_distance = d;
-			best = setting_rules[i].name;
+		if (d < best) {
+			best = d;
+			(void)snprintf(near, size, "%s", setting_rules[i].name);
+		}
+		/* or it was to be a section */
+		len = with_dots(setting_rules[i].name, dots);
+		(void)snprintf(section, sizeof(section), "%.*s", (int)len, setting_rules[i].name);
+		if (len > 0 && (d = distance(name, section)) < best) {
+			best = d;
+			(void)snprintf(near, size, "%s", section);
 		}
 	}
-	return best;
+	return near[0] != '\0';
 }

@@ -22,8 +22,8 @@ int settings_number(
 char *settings_expand(const char *text, const char *environment, int *whole, char *missing,
     size_t missing_size, struct error *err);
 
-/* The known key nearest to name, or NULL when none is near. */
-const char *settings_nearest(const char *name);
+/* The known key or section nearest to name: 1 and its name, or 0 when none is near. */
+int settings_nearest(const char *name, char *near, size_t size);
 
 /*
  * settings_check.c: what is wrong with a value beyond its type, and what belongs there; NULL when it

@@ -277,6 +277,9 @@ def in_namespaces():
 
 def own_files(work):
     """Files of the resolver, over those of the host; seen in our mount namespace only."""
+    # a new network namespace begins with loopback down
+    if subprocess.run(["ip", "link", "set", "lo", "up"], check=False).returncode != 0:
+        return False
     texts = {
         "resolv.conf": "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n",
         "nsswitch.conf": "passwd: files\nhosts: files dns\n",
@@ -290,7 +293,7 @@ def own_files(work):
             return False
         if subprocess.run(["mount", "--bind", path, "/etc/" + name], check=False).returncode != 0:
             return False
-    return subprocess.run(["ip", "link", "set", "lo", "up"], check=False).returncode == 0
+    return True
 
 
 def main():

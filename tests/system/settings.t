@@ -52,6 +52,8 @@ MISTAKES = [
     (GOOD + "server2: 1\n", "server2: unknown key"),
     (GOOD.replace("/bin/true", "${file:/etc/shadow}"), "${file:...} is not read here"),
     (GOOD.replace("/bin/true", "${UNSET_VARIABLE}"), "agent.executable: empty"),
+    (GOOD.replace("agent:", "agnet:"), ":3:1: agnet: unknown key; did you mean agent?"),
+    (GOOD.replace("agent:", "  tsl:\n    ca_file: x\nagent:"), ":3:3: server.tsl: unknown key; did you mean server.tls?"),
     ("server:\n\tendpoint: x\n", "not YAML"),
     ("server: &a [*a]\n", "an alias inside what it stands for"),
     ("a" * 10 + ": " + "[" * 100 + "]" * 100 + "\n", "nested more than 64 deep"),
