@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 enum log_level {
+	LOG_LEVEL_NOTHING = -1, /* tests that provoke errors by the thousand */
 	LOG_LEVEL_ERROR,
 	LOG_LEVEL_WARN,
 	LOG_LEVEL_INFO,

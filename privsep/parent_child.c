@@ -190,7 +190,7 @@ send_start(struct slot *s, uint32_t merge_kind, uint32_t endpoint)
 	struct parent *p = s->parent;
 	struct msg_start m = {.proc = s->proc,
 	    .epoch = ++p->epoch,
-	    .log_level = p->level,
+	    .log_level = (uint32_t)p->level,
 	    .merge_kind = merge_kind,
 	    .endpoint = endpoint};
 	struct record_entry e;

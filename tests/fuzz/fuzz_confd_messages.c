@@ -313,7 +313,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (base == NULL) {
 		log_init("fuzz", LOG_SINK_STDERR, LOG_LEVEL_ERROR);
-		log_set_level((enum log_level) - 1);
+		log_set_level(LOG_LEVEL_NOTHING);
 		base = event_base_new();
 	}
 	fake_store_clear(&disk);

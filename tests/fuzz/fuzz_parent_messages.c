@@ -1,0 +1,431 @@
+/*
+ * fuzz_parent_messages.c: any bytes with any descriptor from any child to the parent, through the real
+ * channels, while one-shots and agents come and go and children die.  No program is executed: every
+ * process that is forked waits to be killed.
+ *
+ * What must hold: no crash; never two agents of one kind (I9); never more one-shots than their places;
+ * nobody but the parent's own children and agents is ever signalled (a wrong pid would be ours).
+ *
+ * Input: steps of one byte what, one byte who, then as the step needs.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "privsep/child.h"
+#include "privsep/log.h"
+#include "privsep/memfd.h"
+#include "privsep/parent.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define PROCESSES 64  /* made by one input */
+#define STEPS     256 /* of one input */
+
+struct input {
+	const uint8_t *data;
+	size_t size;
+};
+
+static struct parent parent;
+static struct process { /* one that was forked, and the other end of its channel */
+	pid_t pid;
+	int end, agent;
+} processes[PROCESSES];
+static size_t process_count;
+static int last_end = -1;
+static char stacks[PROCESSES][4096] __attribute__((aligned(16)));
+
+static uint8_t
+byte(struct input *in)
+{
+	if (in->size == 0)
+		return 0;
+	in->size--;
+	return *in->data++;
+}
+
+static _Noreturn int
+wait_to_be_killed(void *arg)
+{
+	(void)arg;
+	for (;;)
+		(void)syscall(SYS_pause);
+}
+
+/* Shares our memory and has a stack of its own: cheap, and nothing of ours runs in it. */
+static pid_t
+make_process(int agent)
+{
+	struct process *p = &processes[process_count];
+	pid_t pid;
+
+	if (process_count == PROCESSES) {
+		errno = EAGAIN;
+		return -1;
+	}
+	pid = clone(
+	    wait_to_be_killed, stacks[process_count] + sizeof(stacks[0]), CLONE_VM | SIGCHLD, NULL);
+	if (pid == -1)
+		return -1;
+	*p = (struct process){pid, agent ? -1 : last_end, agent};
+	if (!agent)
+		last_end = -1;
+	process_count++;
+	return pid;
+}
+
+/* In place of libc's. */
+pid_t
+fork(void)
+{
+	return make_process(0);
+}
+
+/* In place of libc's: the end that the child would have stays with us. */
+int
+socketpair(int domain, int type, int protocol, int sv[2])
+{
+	if (syscall(SYS_socketpair, domain, type, protocol, sv) == -1)
+		return -1;
+	if (last_end >= 0)
+		close(last_end);
+	last_end = fcntl(sv[1], F_DUPFD_CLOEXEC, 3);
+	return 0;
+}
+
+/* In place of privsep's. */
+int
+agent_spawn(
+    const struct agent_command *c, char **argv, int group, int secret, struct agent_start *s)
+{
+	int pipes[4];
+
+	(void)c;
+	(void)argv;
+	(void)group;
+	(void)secret;
+	memset(s, 0, sizeof(*s));
+	s->pid = make_process(1);
+	s->pidfd = s->out = s->err = -1;
+	if (s->pid == -1)
+		return -1;
+	if (pipe2(pipes, O_CLOEXEC) == -1 || pipe2(pipes + 2, O_CLOEXEC) == -1)
+		abort();
+	s->pidfd = (int)syscall(SYS_pidfd_open, s->pid, 0);
+	s->out = pipes[0];
+	s->err = pipes[2];
+	close(pipes[1]);
+	close(pipes[3]);
+	return 0;
+}
+
+/* ---- a parent with everything up */
+
+static void
+make_settings(void)
+{
+	static const uint32_t ids[2] = {1, 1};
+	struct record_writer w = {0};
+	struct error err;
+	int fd;
+
+	record_put_string(&w, SET_ENDPOINT, "ws://127.0.0.1:1/");
+	record_put_string(&w, SET_HEALTH_ENDPOINT, "http://127.0.0.1:1/");
+	record_put_string(&w, SET_EXECUTABLE, "/bin/true");
+	record_put(&w, SET_UID_AGENT, 0, 0, ids, sizeof(ids));
+	fd = record_finish_memfd(&w, "settings", &err);
+	if (fd == -1 || settings_open(&parent.settings, fd, PROC_PARENT, &err) == -1)
+		abort();
+	close(fd);
+}
+
+static void
+make_parent(void)
+{
+	struct parent *p = &parent;
+	size_t i;
+
+	memset(p, 0, sizeof(*p));
+	p->settings_name = "/nonexistent/opampd.yaml";
+	p->cwd = strdup("/");
+	p->state_dir = p->log_dir = p->work_dir = p->control = p->link_listener = p->diag = -1;
+	p->secret_next = -1;
+	p->staged = p->merge_next = (struct merge_job){0, -1, -1, -1};
+	p->cgroup.base = -1;
+	p->base = event_base_new();
+	make_settings();
+	p->command.settings = &p->settings;
+	p->command.executable = p->command.work_dir = -1;
+	p->command.run_path = strdup("/r");
+	p->command.candidate_path = strdup("/c");
+	for (i = 0; i < PROC_COUNT; i++) {
+		p->sections[i] = p->new_sections[i] = p->programs[i] = -1;
+		p->daemons[i] = (struct slot){.parent = p, .proc = (enum proc)i, .pidfd = -1};
+	}
+	for (i = 0; i < CONNECT_SLOTS; i++)
+		p->connects[i] = (struct slot){.parent = p, .proc = PROC_CONNECT, .pidfd = -1};
+	p->reader = p->merge = (struct slot){.parent = p, .proc = PROC_MERGE, .pidfd = -1};
+	for (i = 0; i < AGENT_SLOTS; i++)
+		p->agents[i] = (struct agent_slot){
+		    .parent = p, .pidfd = -1, .group = -1, .secret = -1, .out = -1, .err = -1};
+	parent_start_daemons(p);
+}
+
+static void
+free_event(struct event **e)
+{
+	if (*e != NULL)
+		event_free(*e);
+	*e = NULL;
+}
+
+static void
+free_slot(struct slot *s)
+{
+	channel_free(s->channel);
+	free_event(&s->exited);
+	free_event(&s->timer);
+	if (s->pidfd >= 0)
+		close(s->pidfd);
+}
+
+static void
+free_parent(void)
+{
+	struct parent *p = &parent;
+	struct merge_job *jobs[2] = {&p->staged, &p->merge_next};
+	size_t i, k;
+
+	for (i = 0; i < process_count; i++) {
+		(void)kill(processes[i].pid, SIGKILL);
+		(void)waitpid(processes[i].pid, NULL, 0); /* ECHILD: the parent has reaped it */
+		if (processes[i].end >= 0)
+			close(processes[i].end);
+	}
+	process_count = 0;
+	for (i = 0; i < PROC_COUNT; i++)
+		free_slot(&p->daemons[i]);
+	for (i = 0; i < CONNECT_SLOTS; i++)
+		free_slot(&p->connects[i]);
+	free_slot(&p->merge);
+	free_slot(&p->reader);
+	for (i = 0; i < AGENT_SLOTS; i++) {
+		int fds[] = {
+		    p->agents[i].pidfd, p->agents[i].secret, p->agents[i].out, p->agents[i].err};
+
+		free_event(&p->agents[i].exited);
+		free_event(&p->agents[i].sweep);
+		free_event(&p->agents[i].patience);
+		for (k = 0; k < 4; k++)
+			if (fds[k] >= 0)
+				close(fds[k]);
+	}
+	for (i = 0; i < 2; i++) {
+		int fds[] = {jobs[i]->remote, jobs[i]->emitted, jobs[i]->parameters};
+
+		for (k = 0; k < 3; k++)
+			if (fds[k] >= 0)
+				close(fds[k]);
+	}
+	for (i = 0; i < PROC_COUNT; i++)
+		if (p->new_sections[i] >= 0)
+			close(p->new_sections[i]);
+	if (p->secret_next >= 0)
+		close(p->secret_next);
+	free_event(&p->secret_timer);
+	free_event(&p->deadline);
+	free(p->cwd);
+	free(p->command.run_path);
+	free(p->command.candidate_path);
+	settings_free(&p->settings);
+	event_base_free(p->base);
+}
+
+/* ---- steps */
+
+static int
+make_descriptor(uint8_t kind)
+{
+	struct sockaddr_in sin = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	int fd, sv[2];
+
+	switch (kind % 9) {
+	case 1:
+		return memfd_seal("fuzz", "12345678", 8, NULL);
+	case 2:
+		return open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	case 3:
+		return open("/dev/null", O_RDWR | O_CLOEXEC);
+	case 4:
+		return socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	case 5:
+		fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		if (bind(fd, (struct sockaddr *)&sin, sizeof(sin)) == -1 || listen(fd, 1) == -1)
+			abort();
+		return fd;
+	case 6:
+		if (syscall(SYS_socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) == -1)
+			abort();
+		close(sv[1]);
+		return sv[0];
+	case 7:
+		return memfd_create("unsealed", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	case 8:
+		return eventfd(0, EFD_CLOEXEC);
+	default:
+		return -1;
+	}
+}
+
+static void
+send_to_parent(int end, const void *data, size_t len, int fd)
+{
+	struct iovec iov = {(void *)(uintptr_t)data, len};
+	union {
+		char space[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = {{0}};
+	struct msghdr h = {.msg_iov = &iov, .msg_iovlen = 1};
+
+	if (fd >= 0) {
+		h.msg_control = control.space;
+		h.msg_controllen = sizeof(control.space);
+		control.align.cmsg_len = CMSG_LEN(sizeof(int));
+		control.align.cmsg_level = SOL_SOCKET;
+		control.align.cmsg_type = SCM_RIGHTS;
+		memcpy(CMSG_DATA(&control.align), &fd, sizeof(int));
+	}
+	(void)sendmsg(end, &h, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (fd >= 0)
+		close(fd);
+}
+
+/* A message as the table has it, with fields of the input; or with one thing bent. */
+static void
+step_message(struct input *in, const struct process *from)
+{
+	struct {
+		uint32_t head[4];
+		uint8_t payload[512];
+	} m = {.head = {byte(in) % (MSG_COUNT + 1), 0, 1, 0}};
+	const struct message_rule *rule = &message_rules[m.head[0] % MSG_COUNT];
+	uint8_t bent = byte(in), kind = byte(in);
+	size_t len = rule->size, i;
+
+	if ((bent & 1) != 0)
+		len += kind % 16;
+	if ((bent & 2) != 0 && len > 0)
+		len--;
+	if (len > sizeof(m.payload))
+		len = sizeof(m.payload);
+	m.head[1] = (uint32_t)len + ((bent & 4) != 0);
+	m.head[3] = (bent & 8) != 0;
+	/* fields are mostly small numbers: one byte of input for each */
+	for (i = 0; i < len; i += 4)
+		m.payload[i] = byte(in);
+	if ((bent & 16) == 0)
+		kind = rule->fd == FD_NONE     ? 0
+		       : rule->fd == FD_MEMFD  ? 1
+		       : rule->fd == FD_STREAM ? 4
+					       : kind;
+	send_to_parent(
+	    from->end, &m, (bent & 32) != 0 ? 7 : sizeof(m.head) + len, make_descriptor(kind));
+}
+
+static void
+turn_loop(void)
+{
+	char sink[64];
+	size_t i;
+
+	for (i = 0; i < 3; i++)
+		(void)event_base_loop(parent.base, EVLOOP_NONBLOCK);
+	for (i = 0; i < process_count; i++) /* what the parent says is thrown away */
+		while (processes[i].end >= 0 &&
+		       recv(processes[i].end, sink, sizeof(sink), MSG_DONTWAIT) > 0)
+			;
+}
+
+static void
+step_death(const struct process *who)
+{
+	int pidfd = (int)syscall(SYS_pidfd_open, who->pid, 0);
+	struct pollfd p = {.fd = pidfd, .events = POLLIN};
+
+	if (pidfd == -1)
+		return; /* reaped already */
+	(void)syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+	(void)poll(&p, 1, 1000);
+	close(pidfd);
+}
+
+/* By the kernel's word, not the parent's. */
+static int
+lives(pid_t pid)
+{
+	siginfo_t info = {0};
+
+	return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+	       info.si_pid == 0;
+}
+
+static void
+check(void)
+{
+	size_t i, run = 0, all = 0;
+
+	for (i = 0; i < process_count; i++)
+		all += (size_t)lives(processes[i].pid);
+	for (i = 0; i < process_count; i++)
+		run += (size_t)(processes[i].agent && lives(processes[i].pid));
+	/* 4 daemons, 2 connectors, 1 merge, 1 reader, 1 agent and 1 job */
+	if (run > AGENT_SLOTS || all > 4 + CONNECT_SLOTS + 2 + AGENT_SLOTS)
+		abort();
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct input in = {data, size};
+	static int once;
+	unsigned n;
+
+	if (!once) {
+		log_init("fuzz", LOG_SINK_STDERR, LOG_LEVEL_ERROR);
+		log_set_level(LOG_LEVEL_NOTHING);
+		(void)signal(SIGPIPE, SIG_IGN);
+		once = 1;
+	}
+	make_parent();
+	turn_loop();
+	for (n = 0; in.size > 0 && n < STEPS; n++) {
+		uint8_t what = byte(&in), who = byte(&in);
+		const struct process *p = &processes[who % process_count];
+
+		if (what % 16 == 0)
+			step_death(p);
+		else if (what == 1)
+			parent_reload(&parent);
+		else if (what == 2)
+			parent_shutdown(&parent);
+		else if (p->end >= 0)
+			step_message(&in, p);
+		turn_loop();
+		check();
+	}
+	free_parent();
+	return 0;
+}
