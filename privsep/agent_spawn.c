@@ -233,13 +233,25 @@ map_ids(const struct agent_command *c)
  * in mounts of its own something else is there.  Mounts that the host makes later come along.
  */
 static void
-hide_control(const struct agent_command *c)
+hide_control(struct agent_command *c)
 {
+	struct stat before, after;
+	int dir;
+
 	if (c->control_path == NULL)
 		return;
 	if (unshare(CLONE_NEWNS) == -1 || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) == -1 ||
-	    mount("/dev/null", c->control_path, NULL, MS_BIND, NULL) == -1)
+	    mount("/dev/null", c->control_path, NULL, MS_BIND, NULL) == -1) {
 		log_warn("hiding the control socket from the agent: %s", strerror(errno));
+		return;
+	}
+	/* its directory by the new mounts: by the old ones getcwd(3) finds no way to it */
+	dir = open(c->work_path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (dir >= 0 && fstat(dir, &after) == 0 && fstat(c->work_dir, &before) == 0 &&
+	    after.st_dev == before.st_dev && after.st_ino == before.st_ino)
+		c->work_dir = dir;
+	else if (dir >= 0)
+		close(dir);
 }
 
 static void
@@ -253,7 +265,7 @@ child(const struct agent_command *given, char **argv, int out, int err_fd, int s
 
 	if (own_pids && c->unprivileged) {
 		map_ids(c);
-		hide_control(c);
+		hide_control(&own);
 	}
 	fresh_signals();
 	(void)umask(027);

@@ -28,6 +28,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdint.h>
@@ -794,8 +795,14 @@ main(int argc, char **argv)
 {
 	const char *gate = getenv("FAKE_GATE");
 	int i;
+	char cwd[PATH_MAX];
 
 	(void)setvbuf(stdout, NULL, _IOLBF, 0);
+	/* as a Collector with Prometheus in it does */
+	if (getcwd(cwd, sizeof(cwd)) == NULL || cwd[0] != '/') {
+		fprintf(stderr, "panic: getwd: %s\n", strerror(errno));
+		return 2;
+	}
 	if (argc > 1 && strcmp(argv[1], "featuregate") == 0) {
 		if (gate != NULL && strcmp(gate, "0") == 0) {
 			fprintf(
