@@ -47,6 +47,16 @@ def merged(base, over):
     return result
 
 
+def removed(group):
+    try:
+        os.rmdir(group)
+    except FileNotFoundError:
+        pass
+    except OSError:
+        return False
+    return True
+
+
 def link_or_copy(source, target):
     try:
         os.link(source, target)
@@ -135,6 +145,21 @@ class Bed:
         except FileNotFoundError:
             return ""
 
+    def groups(self):
+        """The agent's cgroups of daemons on this storage directory: named after it (privsep/cgroup.c)."""
+        name = 14695981039346656037
+        for byte in self.storage().encode():
+            name = (name ^ byte) * 1099511628211 % 2 ** 64
+        own = [line[3:].rstrip("\n") for line in open("/proc/self/cgroup", encoding="ascii") if line.startswith("0::")]
+        for line in open("/proc/self/mountinfo", encoding="ascii", errors="replace"):
+            if " - cgroup2 " in line and own:
+                above = line.split()[4] + own[0]
+                try:
+                    return [os.path.join(above, d) for d in os.listdir(above) if d.startswith(f"opampd-{name:016x}-")]
+                except OSError:
+                    return []
+        return []
+
     def running(self):
         return proc.running_from(self.dir)
 
@@ -157,10 +182,17 @@ class Bed:
         told = [f"{p} {' '.join(proc.arguments(p))}" for p in left]
         for pid in left:
             proc.kill(pid)
+        # after a kill -9 nobody is there to remove them until the next start
+        killed = any(d.process is not None and d.process.returncode == -signal.SIGKILL for d in self.daemons)
+        left_groups = self.groups()
+        for group in left_groups:
+            until(lambda g=group: removed(g), 5, f"{group} to be removed")
         if not os.environ.get("KEEP"):
             shutil.rmtree(self.dir, ignore_errors=True)
         if left and error is None:
             raise AssertionError(f"left running after the end: {told}")
+        if left_groups and not killed and error is None:
+            raise AssertionError(f"cgroups left after an orderly end: {left_groups}")
 
 
 class Daemon:

@@ -129,6 +129,7 @@ def parent_and_procd(user):
         since = server.mark()
         daemon = bed.daemon(server)
         pid = daemon.agent()
+        assert len(bed.groups()) <= 1, f"groups of the run before are left: {bed.groups()}"
         until(lambda: len([p for p in bed.running() if proc.executable(p) == bed.agent]) == 4, 10,
               "one agent and three children of it, nothing twice")
         truth(server, daemon, config_hash, pid, since)
