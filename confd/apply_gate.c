@@ -33,8 +33,8 @@ apply_exit_text(char *text, size_t size, uint32_t exit, int32_t value, uint32_t 
 		(void)snprintf(text, size, "it was killed by the kernel: out of memory");
 		break;
 	case EXIT_SPAWN:
-		(void)snprintf(text, size, "it could not be started: %s: %s",
-		    spawn_stage_name(stage), strerror(value));
+		(void)snprintf(text, size, "it could not be started: %s: %s%s",
+		    spawn_stage_name(stage), strerror(value), spawn_stage_hint(stage, value));
 		break;
 	case EXIT_TIMEOUT:
 		(void)snprintf(text, size, "it took too long and was ended");

@@ -79,8 +79,9 @@ exit_text(char *buf, size_t size, uint64_t kind, uint64_t value, uint64_t stage)
 		(void)snprintf(buf, size, "killed by the kernel: out of memory");
 		break;
 	case EXIT_SPAWN:
-		(void)snprintf(buf, size, "could not be started: %s: %s",
-		    spawn_stage_name((uint32_t)stage), strerror((int)value));
+		(void)snprintf(buf, size, "could not be started: %s: %s%s",
+		    spawn_stage_name((uint32_t)stage), strerror((int)value),
+		    spawn_stage_hint((uint32_t)stage, (int)value));
 		break;
 	case EXIT_TIMEOUT:
 		(void)snprintf(buf, size, "took too long");

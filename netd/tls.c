@@ -255,7 +255,10 @@ verify_words(struct tls *t, const char *host, long result, struct error *err)
 		break;
 	case X509_V_ERR_HOSTNAME_MISMATCH:
 	case X509_V_ERR_IP_ADDRESS_MISMATCH:
-		(void)error_set(err, "TLS: the server's certificate is not for %s", name);
+		(void)error_set(err,
+		    "TLS: the server's certificate is not for %s: write a name that it has in "
+		    "server.endpoint, or in server.tls.server_name_override",
+		    name);
 		break;
 	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
 	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
@@ -283,6 +286,10 @@ failure(struct tls *t, SSL *ssl, int saved_errno, const char *host, struct error
 	else if (ERR_GET_LIB(e) == ERR_LIB_SSL &&
 		 ERR_GET_REASON(e) == SSL_R_UNEXPECTED_EOF_WHILE_READING)
 		(void)error_set(err, "TLS: the connection was cut without a goodbye");
+	else if (ERR_GET_LIB(e) == ERR_LIB_SSL && ERR_GET_REASON(e) == SSL_R_WRONG_VERSION_NUMBER)
+		(void)error_set(err,
+		    "TLS: what answers does not speak TLS (wrong version number): is "
+		    "server.endpoint to be ws://, or its port another?");
 	else if (e != 0)
 		(void)error_set(err, "TLS: %s", ssl_words());
 	else if (saved_errno != 0)

@@ -239,8 +239,10 @@ peer_left(struct transport *t, const char *why)
 	else if (why != NULL)
 		over(t, why);
 	else
-		over(t, t->phase == PHASE_UPGRADE ? "it closed the connection instead of answering"
-						  : "it closed the connection without a goodbye");
+		over(t, t->phase != PHASE_UPGRADE ? "it closed the connection without a goodbye"
+			: t->ssl != NULL          ? "it closed the connection instead of answering"
+					 : "it closed the connection instead of answering: "
+					   "does it want TLS (wss:// in server.endpoint)?");
 	return GOT_END;
 }
 

@@ -106,8 +106,8 @@ on_exit_event(evutil_socket_t fd, short what, void *arg)
 		a->end.exit = EXIT_SPAWN;
 		a->end.value = a->spawn_error;
 		a->end.stage = a->stage;
-		log_error("starting the agent: %s: %s", spawn_stage_name(a->stage),
-		    strerror(a->spawn_error));
+		log_error("starting the agent: %s: %s%s", spawn_stage_name(a->stage),
+		    strerror(a->spawn_error), spawn_stage_hint(a->stage, a->spawn_error));
 	} else if (a->group >= 0 && cgroup_was_oom(a->group)) {
 		a->end.exit = EXIT_OOM;
 	}
@@ -207,7 +207,8 @@ refuse(struct parent *p, const struct msg_agent_start *m, uint32_t stage, int er
 static void
 not_started(struct parent *p, const struct msg_agent_start *m, uint32_t stage, int error)
 {
-	log_error("starting the agent: %s: %s", spawn_stage_name(stage), strerror(error));
+	log_error("starting the agent: %s: %s%s", spawn_stage_name(stage), strerror(error),
+	    spawn_stage_hint(stage, error));
 	refuse(p, m, stage, error);
 }
 

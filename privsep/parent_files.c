@@ -181,7 +181,8 @@ open_link(struct parent *p)
 	struct sockaddr_in sin = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
 	socklen_t len = sizeof(sin);
 	uint64_t port = settings_u64(&p->settings, SET_LINK_PORT);
-	int fd, one = 1;
+	char place[PATH_MAX];
+	int fd, one = 1, error;
 
 	if (!driver_of(&p->settings)->uses_link)
 		return 0;
@@ -209,8 +210,11 @@ open_link(struct parent *p)
 		    strerror(errno));
 	return 0;
 fail:
-	log_error("agent.opamp_server_port: listening on 127.0.0.1:%u for the agent: %s",
-	    (unsigned)port, strerror(errno));
+	error = errno;
+	parent_place(p, SET_LINK_PORT, place, sizeof(place));
+	log_error("%s: listening on 127.0.0.1:%u for the agent: %s%s", place, (unsigned)port,
+	    strerror(error),
+	    error == EADDRINUSE ? ": end what listens there, or write 0 for any free port" : "");
 	if (fd >= 0)
 		close(fd);
 	return -1;

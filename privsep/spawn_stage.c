@@ -3,6 +3,8 @@
  */
 #include "spawn_stage.h"
 
+#include <errno.h>
+
 static const char *const stages[] = {"", "making a process", "making its cgroup",
     "waiting for the link's secret", "changing to its user", "setting its limits",
     "entering its working directory", "entering its Landlock domain", "loading its seccomp filter",
@@ -12,4 +14,24 @@ const char *
 spawn_stage_name(uint32_t stage)
 {
 	return stage < sizeof(stages) / sizeof(stages[0]) ? stages[stage] : "starting it";
+}
+
+const char *
+spawn_stage_hint(uint32_t stage, int error)
+{
+	if (stage != STAGE_EXEC)
+		return "";
+	switch (error) {
+	case ENOENT:
+		return " (what it needs to run: the interpreter in a script's first line, or its "
+		       "loader)";
+	case ENOEXEC:
+		return " (not a program of this host; a script begins with a line such as "
+		       "#!/bin/sh)";
+	case EACCES:
+		return " (its user, see agent.run_as, may not execute it, or agent.sandbox "
+		       "forbids it)";
+	default:
+		return "";
+	}
 }

@@ -19,5 +19,7 @@ enum spawn_stage {
 	STAGE_EXEC,
 };
 const char *spawn_stage_name(uint32_t stage);
+/* What an error at that stage often comes from, to stand behind its text; "" where nothing is known. */
+const char *spawn_stage_hint(uint32_t stage, int error);
 
 #endif

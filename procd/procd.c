@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -129,6 +130,9 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	if (t->timer == TIMER_GRACE && t->procd->supervise.state == AGENT_STOPPING)
+		log_warn("the agent did not end within agent.stop_timeout: killing it and all it "
+			 "started");
 	supervise_timeout(&t->procd->supervise, t->timer);
 }
 
@@ -142,6 +146,9 @@ on_started(struct procd *p, struct message *m)
 
 	if (h == NULL || handle_of(p, a->start) != NULL || a->start == 0)
 		return -1;
+	if (a->kind == AGENT_RUN && p->supervise.state == AGENT_STARTING)
+		log_info("the agent is started on generation %llu, with pid %d",
+		    (unsigned long long)a->generation, a->pid);
 	h->start = a->start;
 	h->pidfd = message_take_fd(m);
 	return supervise_started(&p->supervise, a);
@@ -159,12 +166,44 @@ on_cgroup(struct procd *p, struct message *m)
 	return 0;
 }
 
+/* An end of the agent that nobody asked for is told, with what comes next. */
+static void
+tell_end(const struct procd *p, const struct msg_agent_exit *e)
+{
+	const struct supervise *s = &p->supervise;
+	char how[80];
+
+	if (e->kind != AGENT_RUN || (s->state != AGENT_BACKOFF && s->state != AGENT_GIVEN_UP))
+		return;
+	if (e->exit == EXIT_CODE)
+		(void)snprintf(how, sizeof(how), "ended by itself with exit code %d", e->value);
+	else if (e->exit == EXIT_SIGNAL)
+		(void)snprintf(
+		    how, sizeof(how), "was ended by signal %d (%s)", e->value, strsignal(e->value));
+	else
+		(void)snprintf(how, sizeof(how), "%s",
+		    e->exit == EXIT_OOM ? "was killed by the kernel: out of memory"
+					: "could not be started");
+	if (s->state == AGENT_GIVEN_UP)
+		log_error("the agent %s: given up after %llu times in a row "
+			  "(agent.restart.max_restarts); opampctl restart starts it again",
+		    how, (unsigned long long)s->crashes);
+	else
+		log_warn("the agent %s: it is started again in %llu ms%s", how,
+		    (unsigned long long)s->delay_ms,
+		    e->exit == EXIT_SPAWN ? "" : " (opampctl log shows what it said)");
+}
+
 static int
 on_exited(struct procd *p, const struct msg_agent_exit *e)
 {
+	int result;
+
 	if (e->start != 0)
 		release(handle_of(p, e->start));
-	return supervise_exited(&p->supervise, e);
+	result = supervise_exited(&p->supervise, e);
+	tell_end(p, e);
+	return result;
 }
 
 static int
