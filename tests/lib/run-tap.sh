@@ -24,7 +24,14 @@ if [ -n "${NAMES:-}" ]; then
 			print result, program, name
 		}' "$log" >"$NAMES/${SUITE:-system}"
 fi
-if [ $status -eq 0 ]; then grep -E '^(\[|Result|Files)' "$log"; else cat "$log"; fi
+# what failed is shown whole: the lines before it too, which tell what the daemon said
+[ $status -eq 0 ] || awk '
+	/^ok [0-9]+/ { block = ""; bad = 0; next }
+	/^not ok [0-9]+/ { printf "%s", block; block = ""; bad = 1 }
+	bad { print; next }
+	{ block = block $0 "\n" }
+	/^tests\/.*\.t \.+/ { block = $0 "\n"; bad = 0 }' "$log"
+grep -E '^(\[|Result|Files|Test Summary|tests/.*(Failed|Wstat|Bad|No plan|Parse))|^  (Failed|Non-zero|Parse)' "$log"
 echo "${SUITE:-system}: $((passed - skipped)) passed, $failed failed, $skipped skipped"
 [ -z "${RESULTS:-}" ] || echo "$((passed - skipped)) $failed $skipped ${SUITE:-system}" >>"$RESULTS"
 exit $status
