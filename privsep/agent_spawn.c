@@ -361,42 +361,58 @@ int
 agent_spawn(
     const struct agent_command *c, char **argv, int group, int secret, struct agent_start *s)
 {
-	int p[6] = {-1, -1, -1, -1, -1, -1}, own_pids; /* out r,w; err r,w; report r,w */
-	struct report report = {0, 0};
+	/* out r,w; err r,w; report r,w; go r,w */
+	int p[8] = {-1, -1, -1, -1, -1, -1, -1, -1}, own_pids;
 	struct timespec now;
 	pid_t me = getpid();
-	ssize_t n;
 
 	tell_limits(c->settings);
 	memset(s, 0, sizeof(*s));
-	s->pidfd = s->out = s->err = -1;
+	s->pidfd = s->out = s->err = s->go = s->report = -1;
 	s->stage = STAGE_FORK;
 	if (pipe2(p, O_CLOEXEC) == -1 || pipe2(p + 2, O_CLOEXEC) == -1 ||
-	    pipe2(p + 4, O_CLOEXEC) == -1)
+	    pipe2(p + 4, O_CLOEXEC) == -1 || pipe2(p + 6, O_CLOEXEC) == -1)
 		goto failed;
 	(void)clock_gettime(CLOCK_REALTIME, &now);
 	s->pid = spawn_process(c, group, &s->pidfd, &own_pids);
 	if (s->pid == -1)
 		goto failed;
 	if (s->pid == 0) {
-		child(c, argv, p[1], p[3], secret, p[5], me, own_pids);
+		char go;
+
+		close(p[7]); /* the parent's alone: its end is seen */
+		if (read(p[6], &go, 1) == 1)
+			child(c, argv, p[1], p[3], secret, p[5], me, own_pids);
 		_exit(125);
 	}
-	close(p[5]);
-	p[5] = -1;
-	do /* until the exec closes the pipe; everything before it is ours and short */
-		n = read(p[4], &report, sizeof(report));
-	while (n == -1 && errno == EINTR);
 	s->started_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 	s->out = p[0];
 	s->err = p[2];
-	p[0] = p[2] = -1;
-	close_all(p, 6);
-	s->stage = n == (ssize_t)sizeof(report) ? report.stage : STAGE_NONE;
-	s->error = report.error;
-	return 0; /* the process exists in every case: its end is reaped like any other */
+	s->report = p[4];
+	s->go = p[7];
+	p[0] = p[2] = p[4] = p[7] = -1;
+	close_all(p, 8);
+	s->stage = STAGE_NONE;
+	return 0;
 failed:
 	s->error = errno;
-	close_all(p, 6);
+	close_all(p, 8);
 	return -1;
+}
+
+void
+agent_release(struct agent_start *s)
+{
+	struct report report = {0, 0};
+	ssize_t n;
+
+	(void)!write(s->go, "", 1);
+	do /* until the exec closes the pipe; everything before it is ours and short */
+		n = read(s->report, &report, sizeof(report));
+	while (n == -1 && errno == EINTR);
+	close(s->go);
+	close(s->report);
+	s->go = s->report = -1;
+	s->stage = n == (ssize_t)sizeof(report) ? report.stage : STAGE_NONE;
+	s->error = report.error; /* its end is reaped like any other */
 }

@@ -61,14 +61,21 @@ struct agent_start { /* filled by agent_spawn */
 	uint32_t stage;
 	int error; /* errno when it failed */
 	uint64_t started_ns;
+	int go, report; /* for agent_release */
 };
 
 /*
- * Forks and executes.  group: the cgroup's directory, or -1 (then a PID namespace, where it can be
- * had).  secret: memfd or -1.  Waits for the exec, which takes no foreign byte.  0, or -1 with
- * stage and error set.
+ * Forks; the process waits for agent_release.  group: the cgroup's directory, or -1 (then a PID
+ * namespace, where it can be had).  secret: memfd or -1.  0, or -1 with stage and error set.
  */
 int agent_spawn(
     const struct agent_command *c, char **argv, int group, int secret, struct agent_start *s);
+
+/*
+ * Lets it execute, once procd has been told of it: from here on it can make processes that only
+ * procd can end when the parent dies.  Waits for the exec, which takes no foreign byte; sets stage
+ * and error.
+ */
+void agent_release(struct agent_start *s);
 
 #endif

@@ -285,14 +285,15 @@ start(struct parent *p, const struct msg_agent_start *m)
 	a->pidfd = s.pidfd;
 	a->out = s.out;
 	a->err = s.err;
-	a->stage = s.stage;
-	a->spawn_error = s.error;
 	a->started_ns = s.started_ns;
 	a->exited = event_new(p->base, a->pidfd, EV_READ | EV_PERSIST, on_exit_event, a);
 	if (a->exited == NULL || event_add(a->exited, NULL) == -1)
 		fatal("no memory to watch the agent");
 	tell_link(a);
 	tell_procd(a);
+	agent_release(&s);
+	a->stage = s.stage;
+	a->spawn_error = s.error;
 }
 
 static void

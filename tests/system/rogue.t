@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """What can a process that was taken over do?  Stand-ins (tests/tools/rogue.c) do it to the real parent."""
+import glob
 import json
 import os
 import re
@@ -23,9 +24,10 @@ ROGUES = ("netd", "link", "confd", "procd", "connect")
 class Opampd:
     """with Opampd(netd="accuse") as d: the named stand-ins act, the others keep quiet."""
 
-    def __init__(self, user=None, real=(), agent=None, settings=None, stderr=None, **acts):
+    def __init__(self, user=None, real=(), agent=None, settings=None, stderr=None, wrap=(), **acts):
         self.user = user
         self.stderr = stderr
+        self.wrap = list(wrap)
         self.dir = tempfile.mkdtemp(prefix="opampd-rogue-", dir="/opt" if ROOT else None)
         os.chmod(self.dir, 0o755)
         for name in ("", "-merge") + tuple(f"-{r}" for r in real):
@@ -60,7 +62,7 @@ class Opampd:
         if ROOT and self.user:
             os.chown(self.path("opampd.yaml"), self.user, self.user)
             os.chmod(self.path("opampd.yaml"), 0o600)
-        command = [self.path("opampd"), "-dv", "-f", self.path("opampd.yaml")]
+        command = self.wrap + [self.path("opampd"), "-dv", "-f", self.path("opampd.yaml")]
         if ROOT and self.user:
             # with a capability that nobody asked for, as a service manager or a login may give it
             command = ["setpriv", f"--reuid={self.user}", f"--regid={self.user}", "--clear-groups",
@@ -78,10 +80,19 @@ class Opampd:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+        for path in glob.glob(f"/sys/fs/cgroup/**/{self.groups()}*", recursive=True):
+            if os.path.isdir(path):  # a parent that was killed leaves an empty one behind
+                os.rmdir(path)
         if why[0] is not None:
             for line in self.log().splitlines()[-30:]:
                 print(f"#   {line}")
         shutil.rmtree(self.dir, ignore_errors=True)
+
+    def groups(self):
+        h = 14695981039346656037
+        for byte in self.settings["storage"]["directory"].encode():
+            h = (h ^ byte) * 1099511628211 % 2 ** 64
+        return f"opampd-{h:016x}-"
 
     def log(self):
         with open(self.path("log"), encoding="utf-8", errors="replace") as f:
@@ -182,6 +193,17 @@ def nothing_survives_the_parent():
             d.process.kill()
             d.process.wait()
             until(lambda: not pids_of(mark), 5, "the end of the agent and its child")
+
+
+def killed_before_procd_knows():
+    """kill -9 of a parent that is slow to tell procd: what procd does not know of has not begun."""
+    mark = f"{os.getpid()}{time.monotonic_ns() % 1000000}"
+    agent = {"args": ["-c", f"setsid sleep 1000.{mark} & exec sleep 1001.{mark}"]}
+    slow = ["strace", "-qq", "-o", "/dev/null", "-e", "trace=sendmsg", "-e", "inject=sendmsg:delay_enter=50000"]
+    with Opampd(real=("procd",), confd="have", agent=agent, wrap=slow) as d:
+        until(lambda: len(pids_of(mark)) == 2, 20, "the agent and its child")
+        os.kill(next(p for p in pids_of(d.path("opampd")) if p != d.process.pid), signal.SIGKILL)
+        until(lambda: not pids_of(mark), 5, "the end of the agent and its child")
 
 
 def reload_reads_the_environment_again():
@@ -320,5 +342,5 @@ def an_agent_with_our_uid():
 run([(f"{f.__name__.replace('_', ' ')} ({i})", f) for f, i in [
     (accusing_has_its_price, "I14"), (merges_wait, "I11"), (reloads_are_counted, "I11"), (starts_are_counted, "I11"),
     (link_cannot_configure_the_agent, "I4"), (one_that_reads_nothing_does_not_end_confd, "I14"),
-    (nothing_survives_the_parent, "I9"), (reload_reads_the_environment_again, "I14"),
+    (nothing_survives_the_parent, "I9"), (killed_before_procd_knows, "I9"), (reload_reads_the_environment_again, "I14"),
     (interrupt_is_the_parents, "I9"), (the_terminal_is_not_theirs, "I5"), (a_fifo_for_a_log, "I14"), (an_agent_with_our_uid, "I15")]])

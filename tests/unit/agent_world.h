@@ -341,10 +341,12 @@ spawn_and_watch(struct world *w, int to)
 		_exit(104);
 	restrict_parent(w);
 	tell_own(to);
-	if (agent_spawn(&w->command, argv, group, secret, &s) == -1)
+	if (agent_spawn(&w->command, argv, group, secret, &s) == -1) {
 		dprintf(to, "spawn failed %s\n", strerror(s.error));
-	else
+	} else {
+		agent_release(&s);
 		dprintf(to, "stage %u %s\n", s.stage, strerror(s.error));
+	}
 	pass_on(w, s.out, to);
 	if (w->orphan) /* to be killed here */
 		(void)poll(NULL, 0, WAIT_MS);
