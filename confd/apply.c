@@ -273,6 +273,7 @@ apply_run(struct apply *a, uint32_t how, uint64_t generation)
 	    .how = how, .flags = apply_flags(a), .generation = generation, .token = ++a->token};
 
 	a->waiting = 0;
+	a->obeyed = 0;
 	if (generation != a->run_generation)
 		apply_show(a, generation);
 	a->run_generation = generation;
@@ -293,6 +294,7 @@ apply_stop_agent(struct apply *a)
 		apply_show(a, 0);
 	a->run_generation = 0;
 	a->run_start = 0;
+	a->obeyed = 0;
 	a->ops->stop(a->ctx, &m);
 	a->ops->changed(a->ctx);
 }
@@ -374,6 +376,7 @@ apply_restart(struct apply *a, int by_server, struct error *err)
 	log_info("restarting the agent, as %s wants", by_server ? "the server" : "an admin");
 	apply_run(a, RUN_RESTART, a->run_generation);
 	a->stale = 0; /* in a trial: what comes now is of the new start */
+	a->try.reload = 0;
 	return 0;
 }
 

@@ -25,6 +25,7 @@
 #define APPLY_RETRY_MAX   600000
 #define APPLY_AGAIN_MS    1000 /* local files that cannot be put together; doubles up to ... */
 #define APPLY_AGAIN_MAX   60000
+#define APPLY_TRIALS      3 /* of ours alone that failed in the agent: then only a change is a reason */
 
 enum apply_phase {
 	APPLY_WAITING, /* for procd's word on what runs already */
@@ -119,6 +120,7 @@ struct apply_attempt {
 	int validated;
 	struct apply_bytes hash, remote, text;
 	uint64_t generation; /* from the trial on */
+	uint64_t made_ns;    /* of one that is recalled: what started before has not read it */
 	int reload;          /* was switched by a signal */
 };
 
@@ -148,6 +150,7 @@ struct apply {
 	int waiting;                       /* nothing to run before the server sends something */
 	uint64_t run_generation;           /* what procd was last told; 0 = to stop */
 	uint64_t token;
+	int obeyed;    /* procd has repeated it */
 	uint64_t next; /* generation number */
 
 	/* the attempt */
@@ -173,7 +176,7 @@ struct apply {
 	unsigned failures; /* of the same hash in a row, for passing reasons */
 	struct apply_bucket offers, restarts;
 	int held;                        /* until APPLY_TIMER_AGAIN */
-	unsigned again;                  /* tries to put the local files together */
+	unsigned again;                  /* tries to put it together anew that came to nothing */
 	char local_error[STORE_MESSAGE]; /* "" or why nothing can be run */
 	struct store_state scratch;
 };

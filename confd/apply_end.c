@@ -20,7 +20,6 @@ prove(struct apply *a, uint64_t generation)
 
 	if (store_generation_outcome(a->store, generation, OUTCOME_COMMITTED, "", &err) == -1)
 		log_warn("%s", err.text);
-	store_prune(a->store, a->set.keep, a->run_generation);
 	if (a->agent.proc.start != 0 && apply_running(a)) {
 		a->ops->baseline(a->ctx, a->agent.proc.start);
 		a->baselined = 1;
@@ -68,6 +67,7 @@ apply_commit(struct apply *a)
 	a->switched = 0;
 	a->failures = 0;
 	a->held = 0;
+	a->again = 0;
 	a->local_error[0] = '\0';
 	a->committed_offer = a->try.remote.data != NULL;
 	if (bytes_copy(&a->committed_hash, a->try.hash.data, a->try.hash.len) == -1)
@@ -117,6 +117,19 @@ apply_commit_base(struct apply *a)
 
 /* ---- not kept */
 
+/* Nothing is put together anew for a while, which grows each time. */
+static void
+hold(struct apply *a, uint64_t ms)
+{
+	unsigned i;
+
+	for (i = 0; i < a->again && ms < APPLY_AGAIN_MAX; i++)
+		ms *= 2;
+	a->again++;
+	a->held = 1;
+	a->ops->timer(a->ctx, APPLY_TIMER_AGAIN, ms < APPLY_AGAIN_MAX ? ms : APPLY_AGAIN_MAX);
+}
+
 static void
 write_end(struct apply *a)
 {
@@ -127,6 +140,19 @@ write_end(struct apply *a)
 	st->phase = PHASE_IDLE;
 	if (apply_record(a, &err) == -1)
 		log_error("%s", err.text);
+}
+
+/*
+ * Ours alone failed for a reason that may pass: what was to be in it (an instance uid, say) is not
+ * forgotten.  An agent that was restarted for it is not restarted for it again without end.
+ */
+static void
+try_again(struct apply *a)
+{
+	if (!a->fail_passing || (a->try.generation != 0 && a->again + 1 >= APPLY_TRIALS))
+		return;
+	a->recompose = 1;
+	hold(a, a->try.generation != 0 ? APPLY_RETRY_MS : APPLY_AGAIN_MS);
 }
 
 static void
@@ -142,6 +168,7 @@ finish(struct apply *a)
 		log_error("the configuration put together anew was not applied, the one before "
 			  "stays: %s",
 		    a->fail_text);
+		try_again(a);
 	}
 	write_end(a);
 	apply_drop(a, a->fail_text);
@@ -154,30 +181,28 @@ finish(struct apply *a)
 static void
 base_failed(struct apply *a)
 {
-	uint64_t ms = APPLY_AGAIN_MS;
-	unsigned i;
-
 	log_error("the agent has nothing to run on: %s", a->fail_text);
 	(void)snprintf(a->local_error, sizeof(a->local_error), "%s", a->fail_text);
 	apply_drop(a, a->fail_text);
-	for (i = 0; i < a->again && ms < APPLY_AGAIN_MAX; i++)
-		ms *= 2;
-	a->again++;
-	a->held = 1;
-	a->ops->timer(a->ctx, APPLY_TIMER_AGAIN, ms < APPLY_AGAIN_MAX ? ms : APPLY_AGAIN_MAX);
+	hold(a, APPLY_AGAIN_MS);
 	apply_enter(a, APPLY_IDLE);
 	if (a->pending.data != NULL)
 		apply_take_pending(a);
 }
 
-/* The agent was not touched yet: then it is not touched now. */
+/*
+ * The agent was not touched yet: then it is not touched now.  What a start is called is not always what it
+ * has read: it may have started by itself after the file was put in place and before procd was told, and
+ * then confd ended.
+ */
 static int
-still_runs(struct apply *a, uint64_t back)
+still_runs(struct apply *a, uint64_t back, uint64_t in_place)
 {
 	const struct msg_state *p = &a->agent.proc;
 
 	if (a->run_generation == 0)
-		return p->state == AGENT_RUNNING && p->generation == back;
+		return p->state == AGENT_RUNNING && p->generation == back &&
+		       (in_place == back || p->started_ns < a->try.made_ns);
 	return apply_same_text(a, a->run_generation, back);
 }
 
@@ -200,7 +225,7 @@ stuck(struct apply *a, const struct error *err)
 void
 apply_go_back(struct apply *a)
 {
-	uint64_t back = a->stopped ? 0 : a->committed != 0 ? a->committed : a->base;
+	uint64_t back = a->stopped ? 0 : a->committed != 0 ? a->committed : a->base, in_place;
 	struct error err;
 
 	if (back == 0) {
@@ -208,6 +233,7 @@ apply_go_back(struct apply *a)
 		apply_stop_agent(a);
 		return;
 	}
+	in_place = store_running(a->store);
 	if (store_switch(a->store, back, &err) == -1) {
 		if (store_running(a->store) != back) {
 			stuck(a, &err);
@@ -216,7 +242,7 @@ apply_go_back(struct apply *a)
 		log_error("%s", err.text); /* in its place, but a power loss may undo it */
 	}
 	a->switched = 0;
-	if (still_runs(a, back)) {
+	if (still_runs(a, back, in_place)) {
 		apply_run(a, RUN_ENSURE, a->run_generation != 0 ? a->run_generation : back);
 	} else {
 		log_info("going back to generation %llu", (unsigned long long)back);

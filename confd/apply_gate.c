@@ -282,6 +282,8 @@ apply_proc_state(struct apply *a, const struct msg_state *m)
 	if (a->agent.proc_fresh) {
 		a->agent.proc_fresh = 0;
 		apply_first_state(a);
+	} else if (m->token == a->token) {
+		a->obeyed = 1;
 	}
 	if (apply_running(a))
 		a->run_start = a->agent.proc.start;
@@ -298,6 +300,8 @@ apply_link_up(struct apply *a)
 	a->agent.link_up = 1;
 	a->agent.link_start = 0;
 	a->baselined = 0;
+	if (a->stale) /* what was said before the reload still does not count */
+		a->agent.health_known = 0;
 	a->stale = 0;
 	/* the agent has yet to find the way to the new link: the whole time once more */
 	if (a->phase == APPLY_GATE && a->set.injects && !a->ending)

@@ -154,6 +154,7 @@ recall_trial(struct apply *a, uint64_t trial)
 	if (store_generation_meta(a->store, trial, meta, &err) == -1)
 		log_warn("%s", err.text);
 	a->try.source = meta->source;
+	a->try.made_ns = meta->made_ns;
 	if (bytes_copy(&a->try.hash, a->try.has_offer ? a->told.hash.data : meta->hash,
 		a->try.has_offer ? a->told.hash.len : meta->hash_len) == -1)
 		fatal("no memory for the state");
@@ -182,8 +183,10 @@ resume_trial(struct apply *a, uint64_t trial)
 	a->switched = 1;
 	if (p.generation == 0 || !apply_same_text(a, p.generation, trial)) {
 		apply_fail(a, 1, "interrupted: opampd ended before the agent was started on it");
+	} else if (!apply_same_text(a, store_running(a->store), trial)) {
+		apply_fail(a, 1, "interrupted: it had failed, and opampd ended on the way back");
 	} else if (put_in_place(a, trial) == -1) {
-		apply_fail(a, 1, "interrupted: its file could not be put back in its place");
+		apply_fail(a, 1, "interrupted: its file could not be put in its place");
 	} else if (p.state == AGENT_RUNNING || p.state == AGENT_STARTING) {
 		log_info("generation %llu is still on trial", (unsigned long long)trial);
 		apply_run(a, RUN_ENSURE, p.generation);
@@ -232,7 +235,7 @@ apply_restate(struct apply *a)
 	}
 	if (p.state == AGENT_RUNNING && p.generation == a->run_generation) {
 		apply_run(a, RUN_ENSURE, a->run_generation);
-	} else if (p.state == AGENT_RUNNING && p.start == a->run_start) {
+	} else if (p.state == AGENT_RUNNING && p.start == a->run_start && a->obeyed) {
 		a->token = p.token; /* started on another one and reloaded since: as it should be */
 	} else if (p.state == AGENT_RUNNING) {
 		apply_run(a, RUN_RESTART, a->run_generation);

@@ -25,6 +25,7 @@ struct store {
 	uint64_t running, ready;
 	uint8_t uid[16];
 	int have_uid, gate, candidate;
+	char candidate_text[64];
 	char *description;
 	size_t description_len;
 	/* faults */
@@ -226,8 +227,8 @@ store_prune(struct store *s, uint64_t keep, uint64_t spare)
 int
 store_candidate(struct store *s, const void *data, size_t len, struct error *err)
 {
-	(void)data;
-	(void)len;
+	(void)snprintf(
+	    s->candidate_text, sizeof(s->candidate_text), "%.*s", (int)len, (const char *)data);
 	if (s->fail_candidate)
 		return error_set(err, "candidate: No space left on device");
 	s->candidate = 1;

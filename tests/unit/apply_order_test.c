@@ -1,0 +1,178 @@
+/*
+ * apply_order_test.c: the apply transaction: orders of events that apply_random_test.c found, each told
+ * as a story.
+ */
+#include "apply_world.h"
+
+/* A server that never sends what works: what is kept on disk is bounded, and the way back stays. */
+static void
+test_I11_generations_without_a_commit(void **state_)
+{
+	struct world *w = world_new();
+	char hash[16];
+	int i;
+
+	(void)state_;
+	world_boot(w);
+	composed(w, text_of("local"));
+	runs(w);
+	for (i = 0; i < 40; i++) {
+		(void)snprintf(hash, sizeof(hash), "h%d", i);
+		tried(w, hash, "bad");
+		runs(w);
+		crashes(w, EXIT_CODE, 1);
+		words(w, w->start, AGENT_RUN, "no");
+		runs(w);
+	}
+	assert_true(w->store.count <= w->set.keep + 3);
+	assert_int_equal(w->a.committed, 0);
+	assert_int_equal(w->store.running, 1);
+	assert_non_null(fake_find(&w->store, 1));
+	world_free(w);
+}
+
+static void
+procd_replaced(struct world *w)
+{
+	apply_procd_down(&w->a);
+	apply_procd_up(&w->a);
+	w->proc.token = 0;
+	assert_int_equal(apply_proc_state(&w->a, &w->proc), 0);
+}
+
+/* The order to reload went with procd: what the agent runs is not the trial. */
+static void
+test_reload_is_lost_with_procd(void **state_)
+{
+	struct world *w = world_new();
+
+	(void)state_;
+	w->set.injects = 0;
+	w->set.hup = 1;
+	(void)world_committed(w);
+	tried(w, "h2", "two");
+	assert_int_equal(w->run.how, RUN_RELOAD);
+	procd_replaced(w);
+	assert_int_equal(w->run.how, RUN_RESTART);
+	assert_int_equal(w->run.generation, 2);
+	pass(w, 5000);
+	assert_int_equal(w->a.committed, 1);
+	runs(w);
+	pass(w, 2000);
+	assert_int_equal(w->a.committed, 2);
+	world_free(w);
+}
+
+/* The old file was back in its place, and procd did not hear of it: the start has the trial's number only. */
+static void
+test_I8_confd_dies_on_the_way_back(void **state_)
+{
+	struct world *w = world_committed(world_new());
+	struct msg_state trial;
+
+	(void)state_;
+	tried(w, "h2", "two");
+	runs(w);
+	trial = w->proc;
+	pass(w, 30000); /* never well */
+	assert_int_equal(w->a.phase, APPLY_ROLLBACK);
+	assert_int_equal(w->store.running, 1);
+	world_crash(w);
+	w->proc = trial;
+	world_boot(w);
+	assert_int_equal(w->run.how, RUN_RESTART);
+	assert_int_equal(w->run.generation, 1);
+	runs(w);
+	well(w);
+	pass(w, 5000);
+	assert_int_equal(w->store.state.committed, 1);
+	assert_string_equal(w->told, "F");
+	world_free(w);
+}
+
+/* Link goes while the agent reloads: its health of before is not the new configuration's. */
+static void
+test_link_is_replaced_in_a_reload(void **state_)
+{
+	struct world *w = world_new();
+
+	(void)state_;
+	w->set.hup = 1;
+	(void)world_committed(w);
+	tried(w, "h2", "two");
+	assert_int_equal(w->run.how, RUN_RELOAD);
+	apply_link_down(&w->a);
+	state(w, AGENT_RUNNING);
+	apply_link_up(&w->a);
+	connects(w);
+	pass(w, 10000);
+	assert_int_equal(w->a.committed, 1);
+	reports(w, 1, WORST_OK, "");
+	pass(w, 2000);
+	assert_int_equal(w->a.committed, 2);
+	world_free(w);
+}
+
+/* A new instance uid gets into the agent's configuration also when the first attempt came to nothing. */
+static void
+test_ID_02_a_new_uid_is_not_forgotten(void **state_)
+{
+	struct world *w = world_committed(world_new());
+	const char *uid = "01890000-0000-7000-8000-000000000002";
+	char text[512];
+
+	(void)state_;
+	apply_uid(&w->a, uid);
+	merged(w, MERGE_DIED, "");
+	assert_int_equal(w->a.phase, APPLY_IDLE);
+	pass(w, APPLY_AGAIN_MS);
+	(void)snprintf(text, sizeof(text), "local ws://127.0.0.1:%d/v1/opamp %s", PORT, uid);
+	composed(w, text);
+	job_done(w, EXIT_CODE, 0);
+	runs(w);
+	well(w);
+	pass(w, 2000);
+	assert_int_equal(w->a.committed, 2);
+	assert_non_null(strstr(fake_find(&w->store, 2)->effective, uid));
+	world_free(w);
+}
+
+/* ... but an agent that does not run on it is not restarted for it without end. */
+static void
+test_what_fails_in_the_agent_is_not_tried_without_end(void **state_)
+{
+	struct world *w = world_committed(world_new());
+	int i;
+
+	(void)state_;
+	apply_uid(&w->a, "01890000-0000-7000-8000-000000000002");
+	for (i = 0; i < 20; i++) {
+		pass(w, 600000);
+		if (w->a.phase != APPLY_COMPOSE)
+			break;
+		composed(w, "other");
+		job_done(w, EXIT_CODE, 0);
+		runs(w);
+		crashes(w, EXIT_CODE, 1);
+		words(w, w->start, AGENT_RUN, "no");
+		runs(w);
+		well(w);
+	}
+	assert_int_equal(i, APPLY_TRIALS);
+	world_free(w);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_I11_generations_without_a_commit),
+	    cmocka_unit_test(test_reload_is_lost_with_procd),
+	    cmocka_unit_test(test_I8_confd_dies_on_the_way_back),
+	    cmocka_unit_test(test_link_is_replaced_in_a_reload),
+	    cmocka_unit_test(test_ID_02_a_new_uid_is_not_forgotten),
+	    cmocka_unit_test(test_what_fails_in_the_agent_is_not_tried_without_end),
+	};
+
+	return cmocka_run_group_tests_name("apply_order", tests, NULL, NULL);
+}
