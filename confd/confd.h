@@ -42,6 +42,9 @@ struct confd {
 	/* what else the server is told */
 	uint32_t effective_form;
 	struct apply_bytes effective, description;
+	struct apply_bucket descriptions; /* how many are written to disk */
+	int description_unsaved;
+	int restart_refused; /* and that was said */
 	/* for opampctl */
 	struct msg_server server;
 	uint64_t server_since_ns, server_at_ms;
@@ -60,6 +63,7 @@ void confd_settle(struct confd *c); /* after each event: what it changed is told
 void confd_hold_over(struct confd *c);
 void confd_sync_netd(struct confd *c);
 void confd_effective(struct confd *c, uint32_t form, const void *data, size_t len);
+void confd_save_description(struct confd *c);
 void confd_describe(struct confd *c, char *data, size_t len); /* data is taken */
 int confd_set_uid(struct confd *c, const uint8_t uid[UUID_SIZE]);
 void confd_send_uid(struct confd *c, enum proc to, uint32_t type);

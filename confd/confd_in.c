@@ -89,18 +89,28 @@ on_server(struct confd *c, const struct message *m)
 	return 0;
 }
 
+/* Said once until one is obeyed: a server may send any number. */
+static void
+on_restart(struct confd *c)
+{
+	struct error err;
+	int refused = apply_restart(&c->apply, 1, &err) == -1;
+
+	if (refused && !c->restart_refused)
+		log_warn("the server's restart command is not obeyed: %s", err.text);
+	c->restart_refused = refused;
+}
+
 static int
 on_netd(struct confd *c, struct message *m)
 {
 	const struct msg_uid *uid = m->payload;
-	struct error err;
 
 	switch (m->type) {
 	case MSG_OFFER:
 		return on_offer(c, m);
 	case MSG_SERVER_RESTART:
-		if (apply_restart(&c->apply, 1, &err) == -1)
-			log_warn("the server's restart command is not obeyed: %s", err.text);
+		on_restart(c);
 		return 0;
 	case MSG_SERVER_UID:
 		(void)confd_set_uid(c, uid->uid);

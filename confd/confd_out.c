@@ -231,11 +231,23 @@ send_description(struct confd *c)
 }
 
 void
-confd_describe(struct confd *c, char *data, size_t len)
+confd_save_description(struct confd *c)
 {
-	struct store_cache cache = {0};
+	struct store_cache cache = {.gate = c->apply.set.injects ? c->apply.gate : -1,
+	    .description = c->description.data,
+	    .description_len = c->description.len};
 	struct error err;
 
+	if (!c->description_unsaved)
+		return;
+	c->description_unsaved = 0;
+	if (store_cache_set(c->store, &cache, &err) == -1)
+		log_warn("%s", err.text); /* it comes again with the next start of the agent */
+}
+
+void
+confd_describe(struct confd *c, char *data, size_t len)
+{
 	if (c->description.len == len && len > 0 && memcmp(c->description.data, data, len) == 0) {
 		free(data);
 		return;
@@ -243,13 +255,12 @@ confd_describe(struct confd *c, char *data, size_t len)
 	free(c->description.data);
 	c->description = (struct apply_bytes){data, len};
 	send_description(c);
-	cache.gate = c->apply.gate;
-	if (!c->apply.set.injects)
-		cache.gate = -1;
-	cache.description = data;
-	cache.description_len = len;
-	if (store_cache_set(c->store, &cache, &err) == -1)
-		log_warn("%s", err.text); /* it comes again with the next start of the agent */
+	c->description_unsaved = 1;
+	/* an agent could have us write without end: then the last one is written when we end */
+	if (c->descriptions.per_minute == 0)
+		apply_bucket_init(&c->descriptions, LIMIT_DESCRIBES_PER_MINUTE, now_ms());
+	if (apply_bucket_take(&c->descriptions, now_ms()) == 0)
+		confd_save_description(c);
 }
 
 void
@@ -397,8 +408,7 @@ confd_sync_netd(struct confd *c)
 		send_health(c);
 	if (c->effective_form != EFFECTIVE_NONE)
 		send_effective(c);
-	if (c->apply.told.status != CONFIG_UNSET)
-		send_status(c);
+	send_status(c); /* UNSET too: netd may have heard more from a confd that died */
 	child_send(&c->child, PROC_NETD, MSG_NET_SYNCED, NULL, NULL, 0, -1);
 }
 

@@ -69,6 +69,7 @@ confd_end(void *ctx)
 	if (!c->ready)
 		child_exit(&c->child, 0);
 	apply_end(&c->apply);
+	confd_save_description(c);
 	(void)event_add(c->last_call, &tv);
 	confd_settle(c);
 	confd_check_end(c);

@@ -450,6 +450,16 @@ on_close_timer(struct client *c)
 	connection_over(c, &f);
 }
 
+static void
+on_uid_timer(struct client *c)
+{
+	if (!c->have_next_uid)
+		return;
+	c->have_next_uid = 0; /* it was not stored: the old one stays */
+	log_warn("the new instance uid was not stored in time: the old one stays");
+	client_report(c);
+}
+
 void
 client_timeout(struct client *c, enum client_timer t)
 {
@@ -457,6 +467,8 @@ client_timeout(struct client *c, enum client_timer t)
 		on_connect_timer(c);
 	else if (t == CLIENT_TIMER_CLOSE)
 		on_close_timer(c);
+	else if (t == CLIENT_TIMER_UID)
+		on_uid_timer(c); /* connected or not: reports wait for it */
 	if (c->state != CLIENT_OPEN)
 		return;
 	switch (t) {
@@ -480,16 +492,12 @@ client_timeout(struct client *c, enum client_timer t)
 		c->failures = 0;
 		c->at_once_used = 0;
 		break;
-	case CLIENT_TIMER_UID:
-		c->have_next_uid = 0; /* it was not stored: the old one stays */
-		log_warn("the new instance uid was not stored in time: the old one stays");
-		client_report(c);
-		break;
 	case CLIENT_TIMER_FULL:
 		client_report(c);
 		break;
 	case CLIENT_TIMER_CONNECT:
 	case CLIENT_TIMER_CLOSE:
+	case CLIENT_TIMER_UID:
 	case CLIENT_TIMER_COUNT:
 		break;
 	}

@@ -114,6 +114,7 @@ struct client {
 	char leaving[256];      /* why we closed */
 	/* logged once */
 	unsigned ignored_told; /* bits of what was passed over */
+	uint64_t refused_ms;   /* when the log was last told of a configuration that is refused */
 	int malformed_told, foreign_told, error_told, uid_told;
 	/* what opampctl is told */
 	struct msg_server told;

@@ -10,6 +10,8 @@
 #include "privsep/log.h"
 #include "privsep/offer.h"
 
+#define TELL_MS 10000 /* between two lines of the log on the same */
+
 typedef Opamp__Proto__V1__ServerToAgent Message;
 typedef Opamp__Proto__V1__AgentConfigMap__ConfigMapEntry Entry;
 
@@ -85,7 +87,7 @@ handle_command(struct client *c, const Opamp__Proto__V1__ServerToAgentCommand *c
 		ignore(c, IGNORED_COMMAND);
 		return;
 	}
-	log_info("the server wants the agent restarted");
+	log_debug("the server wants the agent restarted"); /* confd says so when it does it */
 	c->ops->restart(c->ctx);
 }
 
@@ -101,7 +103,8 @@ handle_identification(struct client *c, const ProtobufCBinaryData *uid)
 		c->uid_told = 1;
 		return;
 	}
-	if (memcmp(uid->data, c->report->uid, sizeof(nobody)) != 0)
+	/* also the one we have, while another one is on its way: the newest counts */
+	if (c->have_next_uid || memcmp(uid->data, c->report->uid, sizeof(nobody)) != 0)
 		client_assign_uid(c, uid->data);
 }
 
@@ -150,6 +153,18 @@ pack_offer(struct client *c, const Opamp__Proto__V1__AgentRemoteConfig *r, struc
 	return 0;
 }
 
+/* It may send many. */
+static void
+say_refused(struct client *c, const char *why)
+{
+	uint64_t now = c->ops->now_ms(c->ctx);
+
+	if (c->refused_ms != 0 && now - c->refused_ms < TELL_MS)
+		return;
+	c->refused_ms = now;
+	log_warn("the server's configuration is refused: %s", why);
+}
+
 static void
 handle_config(struct client *c, const Opamp__Proto__V1__AgentRemoteConfig *r)
 {
@@ -164,11 +179,12 @@ handle_config(struct client *c, const Opamp__Proto__V1__AgentRemoteConfig *r)
 		return;
 	}
 	if (pack_offer(c, r, &o, &data, &len, &err) == -1) {
-		log_warn("the server's configuration is refused: %s", err.text);
+		say_refused(c, err.text);
 		if (r->config_hash.len <= LIMIT_CONFIG_HASH)
 			(void)report_refused(
 			    c->report, r->config_hash.data, r->config_hash.len, err.text);
 	} else {
+		report_offered(c->report, o.hash.data, o.hash.len);
 		m = (struct msg_offer){
 		    .flags = o.empty_map ? OFFER_EMPTY_MAP : 0, .files = o.count};
 		client_offer(c, &m, data, len);

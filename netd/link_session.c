@@ -135,9 +135,28 @@ send_health(struct link_session *s)
 	    s->all->child, PROC_CONFD, MSG_AGENT_HEALTH, &m, text, (size_t)n + 1, "", 0);
 }
 
-/* What confd has not heard, as far as it takes it now. */
+/* An agent may say another thing in each message; confd, netd and the server hear the latest of each. */
+static int
+too_often(struct link_sessions *all)
+{
+	uint64_t now = now_ms(), left;
+	struct timeval tv;
+
+	if (now - all->window_ms >= 1000) {
+		all->window_ms = now;
+		all->news = 0;
+	}
+	if (++all->news <= LIMIT_NEWS_PER_SECOND)
+		return 0;
+	left = 1000 - (now - all->window_ms);
+	tv = (struct timeval){0, (suseconds_t)(left < 1000 ? left * 1000 : 999999)};
+	(void)event_add(all->later, &tv);
+	return 1;
+}
+
+/* What confd has not heard, as far as it takes it now; last: this session will not come again. */
 static void
-tell_confd(struct link_session *s)
+tell_confd_of(struct link_session *s, int last)
 {
 	static const struct timeval later = {0, LATER_MS * 1000};
 	struct channel *confd = s->all->child->peers[PROC_CONFD];
@@ -150,6 +169,8 @@ tell_confd(struct link_session *s)
 	}
 	if (s->connected && !s->told_connected)
 		send_connected(s);
+	if ((s->description_due || s->effective_due || s->health_due) && !last && too_often(s->all))
+		return;
 	if (s->description_due)
 		send_blob(s, MSG_AGENT_DESCRIPTION, &s->description);
 	if (s->effective_due)
@@ -159,6 +180,12 @@ tell_confd(struct link_session *s)
 	if (!s->connected && s->told_connected)
 		send_connected(s); /* after its last words */
 	s->description_due = s->effective_due = s->health_due = 0;
+}
+
+static void
+tell_confd(struct link_session *s)
+{
+	tell_confd_of(s, 0);
 }
 
 static void
@@ -285,7 +312,9 @@ link_session_end(struct link_sessions *all, uint32_t start)
 
 	if (s == NULL)
 		return;
-	link_session_disconnected(s);
+	s->connected = 0;
+	(void)event_del(s->silence);
+	tell_confd_of(s, 1);
 	free_session(s);
 }
 

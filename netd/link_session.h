@@ -48,7 +48,9 @@ struct link_sessions {
 	uint8_t uid[16]; /* LINK_IDENTITY */
 	int have_uid;
 	struct link_baseline baseline;
-	struct event *later; /* confd's channel was full */
+	struct event *later; /* confd's channel was full, or it was told often enough */
+	uint64_t window_ms;  /* news for confd are counted from here */
+	unsigned news;
 	uint64_t silence_ms;
 };
 

@@ -63,6 +63,7 @@ report_clear(struct report *r)
 	for (i = 0; i < PART_COUNT; i++)
 		free(r->parts[i].packed);
 	free(r->agent);
+	free(r->confds);
 	free(r->timeless);
 	memset(r, 0, sizeof(*r));
 }
@@ -281,6 +282,21 @@ put_status(struct report *r, uint32_t status, const void *hash, size_t hash_len,
 	return packed == NULL ? -1 : keep(r, PART_STATUS, packed, len);
 }
 
+/* blob as report_status takes it. */
+static void
+remember(struct report *r, uint32_t status, const void *blob, size_t len)
+{
+	char *copy = malloc(len);
+
+	if (copy == NULL)
+		return; /* what was said before is no longer it, but the server offers again */
+	memcpy(copy, blob, len);
+	free(r->confds);
+	r->confds = copy;
+	r->confds_len = len;
+	r->confds_status = status;
+}
+
 int
 report_status(struct report *r, uint32_t status, const void *blob, size_t len, struct error *err)
 {
@@ -296,7 +312,26 @@ report_status(struct report *r, uint32_t status, const void *blob, size_t len, s
 	if (hash_len > len || hash_len > LIMIT_CONFIG_HASH)
 		return error_set(err, "the status of a remote configuration with a hash cut short");
 	(void)clean_text(text, sizeof(text), data + hash_len, len - hash_len);
+	remember(r, status, blob, sizeof(hash_len) + len);
 	return put_status(r, status, data, hash_len, text, err);
+}
+
+void
+report_offered(struct report *r, const void *hash, size_t len)
+{
+	struct error err;
+	uint32_t hash_len;
+	char *blob = r->confds;
+
+	if (blob == NULL)
+		return;
+	memcpy(&hash_len, blob, sizeof(hash_len));
+	if (hash_len != len || (len > 0 && memcmp(blob + sizeof(hash_len), hash, len) != 0))
+		return;
+	r->confds = NULL; /* it is put back by what it is put in */
+	if (report_status(r, r->confds_status, blob, r->confds_len, &err) == -1)
+		log_error("%s", err.text);
+	free(blob);
 }
 
 void

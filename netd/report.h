@@ -42,6 +42,10 @@ struct report { /* zero-initialise, then report_init */
 	struct report_piece parts[PART_COUNT];
 	char *agent; /* the agent's own AgentDescription */
 	size_t agent_len;
+	char *
+	    confds; /* the status as confd said it last: hash_len, hash, text; not netd's own refusal */
+	size_t confds_len;
+	uint32_t confds_status;
 	char *timeless; /* health without its status times: what a change is measured by */
 	size_t timeless_len;
 };
@@ -65,6 +69,12 @@ int report_status(
 
 /* That was all: what confd has not spoken of is as it is at first (status: UNSET, no hash). */
 void report_complete(struct report *r);
+
+/*
+ * An offer goes to confd.  If it is the one that confd's last word was on, confd has nothing to add to it:
+ * then that word holds again, and not a refusal of netd's own that came after it.
+ */
+void report_offered(struct report *r, const void *hash, size_t len);
 
 /* A status from netd itself: an offer that it could not hand on. */
 int report_refused(struct report *r, const void *hash, size_t len, const char *why);

@@ -75,6 +75,8 @@
 #define LIMIT_RESTARTS_PER_MINUTE  30 /* restart commands of the server acted on */
 #define LIMIT_UIDS_PER_MINUTE      10 /* instance uids of the server taken */
 #define LIMIT_ROTATIONS_PER_MINUTE 60
+#define LIMIT_NEWS_PER_SECOND      10 /* times that confd is told what the agent says of itself */
+#define LIMIT_DESCRIBES_PER_MINUTE 10 /* descriptions of the agent written to disk */
 #define LIMIT_CONNECTS_PER_SECOND  10 /* connectors started for one asker */
 #define LIMIT_MERGES_PER_SECOND    50 /* merges started for confd; more wait */
 #define LIMIT_STARTS_PER_SECOND    50 /* of the agent, validations and probes included */

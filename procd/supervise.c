@@ -204,7 +204,7 @@ job_started(struct supervise *s, const struct msg_agent *m)
 		s->job.kind = m->kind;
 		s->job_dropped = 1;
 	}
-	if (s->job_dropped)
+	if (s->job_dropped || s->job_timed_out) /* its time was over before it began */
 		s->ops->kill(s->ctx, m->start);
 	return 0;
 }

@@ -114,6 +114,31 @@ event(struct bench *b)
 	return m.event;
 }
 
+/* What an agent says without end is told now and then, and the last of it always. */
+static void
+test_I11_an_agent_that_says_something_else_each_time(void **state)
+{
+	struct heard *h, *newest = NULL;
+	struct bench b;
+	char status[32];
+	int i, told = 0;
+
+	(void)state;
+	open_bench(&b);
+	for (i = 0; i < 1000; i++) {
+		(void)snprintf(status, sizeof(status), "Status%d", i);
+		(void)say_health(&b, status, i == 0);
+	}
+	while ((h = fake_find(b.fake, MSG_AGENT_HEALTH, 1500)) != NULL) {
+		newest = h;
+		told++;
+	}
+	assert_true(told <= 3 * LIMIT_NEWS_PER_SECOND);
+	assert_non_null(newest);
+	assert_string_equal(newest->tail + strlen(newest->tail) + 1, "Status999");
+	close_bench(&b);
+}
+
 static void
 test_ST_07_a_restarted_link_asks_for_the_full_state_once(void **state)
 {
@@ -322,6 +347,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_I11_an_agent_that_says_something_else_each_time),
 	    cmocka_unit_test(test_ST_07_a_restarted_link_asks_for_the_full_state_once),
 	    cmocka_unit_test(test_CP_05_the_agent_is_offered_nothing),
 	    cmocka_unit_test(test_ST_07_an_agent_that_never_describes_itself_is_asked_once),

@@ -345,6 +345,13 @@ test_jobs(void **state)
 	assert_int_equal(f.killed, f.next_start);
 	exited(&f, AGENT_VALIDATE, EXIT_SIGNAL, SIGKILL);
 	assert_int_equal(f.job.exit, EXIT_TIMEOUT);
+	/* also where the parent took longer to start it than it may take */
+	assert_int_equal(supervise_job(&f.s, &job), 0);
+	supervise_timeout(&f.s, TIMER_JOB);
+	started(&f, AGENT_VALIDATE, 4);
+	assert_int_equal(f.killed, f.next_start);
+	exited(&f, AGENT_VALIDATE, EXIT_SIGNAL, SIGKILL);
+	assert_int_equal(f.job.exit, EXIT_TIMEOUT);
 	/* a newer one drops the older, whose end is not told */
 	assert_int_equal(supervise_job(&f.s, &job), 0);
 	started(&f, AGENT_VALIDATE, 4);
