@@ -91,6 +91,13 @@ $(O)/tools/applydrive: $(APPLYDRIVE) $(O)/libconfd.a $(O)/libprivsep.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $(APPLYDRIVE) $(O)/libconfd.a $(O)/libprivsep.a $(LIBS_EVENT) $(LIBS_SANDBOX)
 -include $(O)/tests/tools/applydrive.d
+# system calls put into live processes, as by somebody who took them over
+ifneq ($(filter x86_64-%,$(shell $(CC) -dumpmachine)),)
+TEST_TOOLS += $(O)/tools/inject
+endif
+$(O)/tools/inject: tests/tools/inject.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS_OURS) $(CFLAGS_OURS) $(CPPFLAGS) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $< $(LIBS_SANDBOX)
 SYSTEM_TESTS := $(sort $(wildcard tests/system/*.t))
 .PHONY: test-tools check-system
 test-tools: $(TEST_TOOLS)

@@ -254,10 +254,10 @@ class Daemon:
 
     # ---- its processes
 
-    def children(self):
+    def children(self, look=proc.children):
         """{name: pid} of the processes that live: netd, link, confd, procd; also connect and merge."""
         found = {}
-        for pid in proc.children(self.pid):
+        for pid in look(self.pid):
             words = proc.arguments(pid)
             if words and words[0].startswith("opampd-"):
                 found[words[0][len("opampd-"):]] = pid
@@ -266,7 +266,7 @@ class Daemon:
     def child(self, name, seconds=10, other_than=None):
         """The pid of a child that is in its sandbox, waited for."""
         def look():
-            pid = self.children().get(name)
+            pid = self.children(proc.children_at_a_glance).get(name)
             # the parent's filter comes by inheritance: its own makes two
             if pid is None or pid == other_than or int(proc.status(pid).get("Seccomp_filters", 0)) < 2:
                 return None

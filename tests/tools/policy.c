@@ -3,9 +3,33 @@
  * kernel says of live processes.
  */
 #include <inttypes.h>
+#include <seccomp.h>
 #include <stdio.h>
 
 #include "privsep/sandbox.h"
+
+/* Each row: [name, number (negative: not on this machine), action, [test, argument, value, mask]...] */
+static void
+print_calls(const struct policy *p)
+{
+	const struct syscall_rule *rule;
+	const struct arg_rule *a;
+
+	printf("[");
+	for (rule = p->syscalls; rule->name != NULL; rule++) {
+		printf("%s[\"%s\", %d, %d", rule == p->syscalls ? "" : ", ", rule->name,
+		    seccomp_syscall_resolve_name(rule->name), rule->action);
+		for (a = rule->args; a < rule->args + POLICY_ARGS; a++)
+			if (a->test != ARG_ANY)
+				printf(", [\"%s\", %u, %" PRIu64 ", %" PRIu64 "]",
+				    a->test == ARG_EQ      ? "eq"
+				    : a->test == ARG_MASK0 ? "mask0"
+							   : "mask_eq",
+				    a->index, a->value, a->mask);
+		printf("]");
+	}
+	printf("]");
+}
 
 static void
 print(const char *name, const struct policy *p, const char *after)
@@ -18,10 +42,12 @@ print(const char *name, const struct policy *p, const char *after)
 	printf(" \"%s\": {\"user\": \"%s\", \"capabilities\": %" PRIu64 ", \"namespaces\": %" PRIu32
 	       ", \"empty_root\": %d, \"deny_list\": %d, \"rules\": %zu, \"landlock\": %d, "
 	       "\"nofile\": %" PRIu64 ", \"fsize\": %" PRIu64 ", \"data\": %" PRIu64
-	       ", \"nproc\": %d}%s\n",
+	       ", \"nproc\": %d, \"syscalls\": ",
 	    name, p->user == NULL ? "" : p->user, p->capabilities, p->namespaces, p->empty_root,
 	    p->deny_list, calls, p->landlock, p->limit_nofile, p->limit_fsize, p->limit_data,
-	    p->limit_nproc, after);
+	    p->limit_nproc);
+	print_calls(p);
+	printf("}%s\n", after);
 }
 
 int

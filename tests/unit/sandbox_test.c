@@ -1,6 +1,6 @@
 /*
  * sandbox_test.c: each policy as the kernel enforces it: a child enters it and does one thing.
- * (The tests of the real processes in their real sandbox are in tests/sandbox/.)
+ * (The tests of the real processes in their real sandbox are in tests/system/prison.t.)
  */
 #include "test.h"
 
