@@ -227,13 +227,12 @@ enum got {
 	GOT_END,     /* the end or a failure was dealt with */
 };
 
-/* why: NULL when it just closed. */
+/* why: NULL when it just closed, as a server that refuses may end its answer. */
 static enum got
 peer_left(struct transport *t, const char *why)
 {
 	struct error err;
 
-	/* a server that refuses may end its answer by closing */
 	if (t->phase == PHASE_UPGRADE && upgrade_eof(t->upgrade, &err))
 		over(t, err.text);
 	else if (why != NULL)
