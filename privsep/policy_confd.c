@@ -23,7 +23,8 @@ static const struct syscall_rule syscalls[] = {
     CALL("linkat", "the file that ran before, for going back without a write"),
     CALL("unlinkat", "pruning generations"),
     CALL("symlinkat", "current and committed, for people"),
-    CALL("fchmod", "modes of new files"),
+    /* the umask (077) sees to open and mkdir: so no file of ours is anything to other users */
+    CALL1("fchmod", MASK0(1, ~02770ull), "modes of new files; nothing for others, no set-user-id"),
     CALL("fchown", "the agent's group on what it may read"),
     CALL("getdents64", "listing generations"),
     CALL("accept4", "opampctl comes"),

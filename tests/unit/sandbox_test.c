@@ -240,6 +240,19 @@ do_connect_by_fast_open(void)
 
 static int listener; /* made before the sandbox, as link's is */
 
+/* A taken-over confd must not leave a program for local users that runs as its user. */
+static int
+do_set_user_id(void)
+{
+	return syscall(SYS_fchmod, listener, 04711) == -1 ? errno : 0;
+}
+
+static int
+do_open_to_others(void)
+{
+	return syscall(SYS_fchmod, listener, 0604) == -1 ? errno : 0;
+}
+
 static void
 make_listener(void)
 {
@@ -387,6 +400,14 @@ test_every_row_says_why(void **state)
 	}
 }
 
+static void
+test_I5_confd_makes_nothing_for_other_users(void **state)
+{
+	(void)state;
+	assert_true(killed(after(&policy_confd, do_set_user_id)));
+	assert_true(killed(after(&policy_confd, do_open_to_others)));
+}
+
 int
 main(void)
 {
@@ -396,6 +417,7 @@ main(void)
 	    cmocka_unit_test(test_I5_no_program_no_fork_no_signal),
 	    cmocka_unit_test(test_I5_no_executable_memory),
 	    cmocka_unit_test(test_I3_no_file),
+	    cmocka_unit_test(test_I5_confd_makes_nothing_for_other_users),
 	    cmocka_unit_test(test_I5_no_new_privs_not_dumpable_no_core_not_root),
 	    cmocka_unit_test(test_I14_link_cannot_end_its_listener_nor_connect),
 	    cmocka_unit_test(test_I11_memory_files_not_from_huge_pages),
