@@ -364,6 +364,7 @@ agent_spawn(
 	/* out r,w; err r,w; report r,w; go r,w */
 	int p[8] = {-1, -1, -1, -1, -1, -1, -1, -1}, own_pids;
 	struct timespec now;
+	sigset_t all, before;
 	pid_t me = getpid();
 
 	tell_limits(c->settings);
@@ -374,12 +375,25 @@ agent_spawn(
 	    pipe2(p + 4, O_CLOEXEC) == -1 || pipe2(p + 6, O_CLOEXEC) == -1)
 		goto failed;
 	(void)clock_gettime(CLOCK_REALTIME, &now);
+	/*
+	 * A signal that comes for the child before it is the agent must not find our handler in it: that
+	 * shares its pipe with ours, and a stop of the agent would be a stop of opampd.
+	 */
+	(void)sigfillset(&all);
+	(void)sigprocmask(SIG_SETMASK, &all, &before);
 	s->pid = spawn_process(c, group, &s->pidfd, &own_pids);
+	if (s->pid != 0) {
+		int saved = errno;
+
+		(void)sigprocmask(SIG_SETMASK, &before, NULL);
+		errno = saved;
+	}
 	if (s->pid == -1)
 		goto failed;
 	if (s->pid == 0) {
 		char go;
 
+		fresh_signals();
 		close(p[7]); /* the parent's alone: its end is seen */
 		if (read(p[6], &go, 1) == 1)
 			child(c, argv, p[1], p[3], secret, p[5], me, own_pids);

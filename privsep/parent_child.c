@@ -217,10 +217,21 @@ send_start(struct slot *s, uint32_t merge_kind, uint32_t endpoint)
 	slot_send(s, MSG_CHILD_START, &m, fd);
 }
 
+static void
+fresh_signals(void)
+{
+	static const int caught[] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD};
+	size_t i;
+
+	for (i = 0; i < sizeof(caught) / sizeof(caught[0]); i++)
+		(void)signal(caught[i], SIG_DFL);
+}
+
 int
 slot_start(struct slot *s, uint32_t merge_kind, uint32_t endpoint)
 {
 	struct parent *p = s->parent;
+	sigset_t all, before;
 	int sv[2];
 	pid_t pid;
 
@@ -232,7 +243,13 @@ slot_start(struct slot *s, uint32_t merge_kind, uint32_t endpoint)
 		log_error("making a channel for %s: %s", proc_name(s->proc), strerror(errno));
 		return -1;
 	}
+	/* one that comes for the child must not find our handler in it: see agent_spawn */
+	(void)sigfillset(&all);
+	(void)sigprocmask(SIG_SETMASK, &all, &before);
 	pid = fork();
+	if (pid == 0)
+		fresh_signals();
+	(void)sigprocmask(SIG_SETMASK, &before, NULL);
 	if (pid == -1) {
 		log_error("starting %s: %s", proc_name(s->proc), strerror(errno));
 		close(sv[0]);
