@@ -161,7 +161,10 @@ class Bed:
         return []
 
     def running(self):
-        return proc.running_from(self.dir)
+        found = set(proc.running_from(self.dir))
+        for daemon in self.daemons:  # whose children only root can see the programs of
+            found.update(pid for pid, begun in daemon.seen if proc.alive(pid) and proc.started(pid) == begun)
+        return sorted(found)
 
     def __enter__(self):
         return self
@@ -205,6 +208,7 @@ class Daemon:
         self.lines = []  # (monotonic time, text)
         self.changed = threading.Condition()
         self.reader = None
+        self.seen = set()  # (pid, start) of every child that was looked at
 
     def start(self):
         command = [self.bed.path("opampd"), "-d", "-f", self.bed.path("opampd.yaml")]
@@ -261,6 +265,7 @@ class Daemon:
             words = proc.arguments(pid)
             if words and words[0].startswith("opampd-"):
                 found[words[0][len("opampd-"):]] = pid
+                self.seen.add((pid, proc.started(pid)))
         return found
 
     def child(self, name, seconds=10, other_than=None):

@@ -56,8 +56,12 @@ def executable(pid):
 
 
 def running_from(directory):
-    """Every process whose program lies below directory (root sees all of them)."""
-    return [p for p in everyone() if executable(p).startswith(directory + "/") and alive(p)]
+    """Every living process whose program lies below directory.  Without root the kernel hides that of processes
+    that are not dumpable: then those whose first argument says so."""
+    def below(pid):
+        return executable(pid).startswith(directory + "/") or \
+            (os.geteuid() != 0 and (arguments(pid) or [""])[0].startswith(directory + "/"))
+    return [p for p in everyone() if below(p) and alive(p)]
 
 
 def descriptors(pid):

@@ -22,6 +22,7 @@ def up(bed, name="steady", extra=""):
     config_hash = server.offer({"": CONFIG.format(name) + extra})
     server.wait_status(APPLIED, config_hash)
     server.wait_effective("fake_chatter")
+    daemon.all_children()
     return server, daemon, config_hash
 
 
