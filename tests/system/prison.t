@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import acts
+import filters
 import proc
 import tap
 from acts import KILLED, PASSES, declared, in_words
@@ -185,6 +186,22 @@ def batch(user, table, lethal, living):
         assert len(told) >= dead or table.wrong, f"{dead} ended by their sandbox, {len(told)} told in the log"
 
 
+def same_filters(pid, name, user):
+    programs = filters.of_process(INJECT, pid)
+    same(len(programs), 1 if name == "parent" else 2, f"{name}: filters")
+    wrong, asked = filters.differences(programs, POLICY, name)
+    assert not wrong, f"{len(wrong)} differences:\n" + "\n".join(wrong[:20])
+    print(f"# {user}: {name}: {asked} calls as declared, over {sum(map(len, programs))} instructions", flush=True)
+
+
+def kernel_filters(user):
+    able()
+    with Bed(user) as bed:
+        _, daemon = up(bed)
+        for name, pid in {"parent": daemon.pid, "agent": daemon.agent(), **daemon.all_children()}.items():
+            same_filters(pid, name, user)
+
+
 def daemons(user):
     able()
     table, living, lethal = Table(), {}, {}
@@ -219,6 +236,8 @@ def connector(user):
             agent = daemon.agent()
             daemon.all_children()
             world = World(bed, daemon, "connect", daemon.child("connect"), agent)
+            same_filters(world.pid, "connect", user)
+            world = World(bed, daemon, "connect", daemon.child("connect"), agent)
             living, lethal = split(world, "connect", acts.CONNECT)
             assert do_all(table, world, "connect", living), table.wrong
             for act in lethal:
@@ -249,11 +268,14 @@ def merging(user):
             world = World(bed, daemon, "merge", daemon.child("merge", 10), agent)
             living, lethal = split(world, "merge", todo)
             now = living + lethal[:1]
+            if n == 1:
+                programs = filters.of_process(INJECT, world.pid)
             do_all(table, world, "merge", now)
             todo = [a for a in todo if a not in now]
             until(lambda w=world: not proc.alive(w.pid), 5, "its end")
             same(daemon.agent(), agent, "the agent's pid")
         server.wait_status(APPLIED, server.offer({"": "fake:\n  fake_name: small\n"}), 20)
+    same(filters.differences(programs, POLICY, "merge")[0], [], "differences between declared and live filter")
     table.end(user, acts.MERGE, ["merge"])
 
 
@@ -289,6 +311,7 @@ def agent(user):
 
 
 TESTS = [
+    ("I3 I5 I13 SE-01 every call number and listed argument, by the live filters: what is declared passes, nothing else", kernel_filters),
     ("I3 I5 I7 SE-01 netd, link, confd, procd: every denied act ends it or is refused as its policy says; the agent stays", daemons),
     ("I5 the connector: the same, while it connects", connector),
     ("I5 merge: the same, while it merges", merging),

@@ -3,6 +3,10 @@
  * taken over, and tells what the kernel says.  x86_64; by root.
  *
  *	inject PID CALL [ARG...] [, CALL [ARG...]]...
+ *	inject PID
+ *
+ * The second form only prints its seccomp filters as the kernel has them, each as a line of hexadecimal
+ * struct sock_filter.
  *
  * CALL is a name, a number (of any ABI: 0x40000000 + n is x32's n), or int80:n for the call n of the
  * 32-bit ABI.  ARG is a number, s:text or b:hexbytes (its address; it lies in the process's stack),
@@ -12,6 +16,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -299,6 +304,25 @@ inject(struct target *t, const char *call, const uint64_t *a)
 	return lives;
 }
 
+static void
+print_filters(struct target *t)
+{
+	static struct sock_filter code[BPF_MAXINSNS];
+	const uint8_t *bytes = (const uint8_t *)code;
+	long i, k, n;
+
+	for (i = 0;; i++) {
+		n = ptrace(PTRACE_SECCOMP_GET_FILTER, t->pid, (void *)i, code);
+		if (n == -1 && errno == ENOENT)
+			return;
+		if (n == -1)
+			fail("PTRACE_SECCOMP_GET_FILTER");
+		for (k = 0; k < n * (long)sizeof(code[0]); k++)
+			printf("%02x", bytes[k]);
+		printf("\n");
+	}
+}
+
 int
 main(int argc, char **argv)
 {
@@ -308,14 +332,16 @@ main(int argc, char **argv)
 	const char *call;
 	int i, n;
 
-	if (argc < 3) {
-		fprintf(stderr, "usage: inject PID CALL [ARG...] [, CALL [ARG...]]...\n");
+	if (argc < 2) {
+		fprintf(stderr, "usage: inject PID [CALL [ARG...] [, CALL [ARG...]]...]\n");
 		return 2;
 	}
 	t.pid = (pid_t)atoi(argv[1]);
 	(void)sigaction(SIGALRM, &alarmed, NULL);
 	(void)alarm(LONGEST_S);
 	enter(&t);
+	if (argc == 2)
+		print_filters(&t);
 	for (i = 2; i < argc; i++) {
 		call = argv[i++];
 		t.data = t.saved.rsp - RED_ZONE;
