@@ -44,5 +44,5 @@ main(void)
 	for (peer = PROC_PARENT + 1; peer < PROC_COUNT; peer++)
 		if (c->child.peers[peer] != NULL)
 			confd_peer_up(c, (enum proc)peer);
-	return child_loop(&c->child);
+	child_run(&c->child);
 }

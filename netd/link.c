@@ -201,5 +201,5 @@ main(void)
 	l.working = 1;
 	link_server_check(l.server);
 	send_secret(&l);
-	return child_loop(&l.child);
+	child_run(&l.child);
 }

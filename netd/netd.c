@@ -19,5 +19,5 @@ main(void)
 	if (uplink_init(&uplink, &err) == -1)
 		fatal("%s", err.text);
 	child_sandbox(&uplink.child);
-	return child_loop(&uplink.child);
+	child_run(&uplink.child);
 }

@@ -241,6 +241,12 @@ child_loop(struct child *c)
 }
 
 void
+child_run(struct child *c)
+{
+	_exit(child_loop(c));
+}
+
+void
 child_exit(struct child *c, int status)
 {
 	uint32_t peer;

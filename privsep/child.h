@@ -7,7 +7,7 @@
  *		child_begin(&c, PROC_LINK, &handlers, &me);   // reads up to CHILD_GO, calls handlers
  *		... make what needs files (TLS contexts) ...
  *		child_sandbox(&c);                            // drops everything, READY goes out
- *		return child_loop(&c);
+ *		child_run(&c);
  *	}
  */
 #ifndef PRIVSEP_CHILD_H
@@ -52,6 +52,9 @@ void child_sandbox(struct child *c);
 
 /* Runs until child_exit, or until the parent is gone (then 0 at once). */
 int child_loop(struct child *c);
+
+/* The same, and the end of the process: nothing may run at exit that the filter does not know. */
+void child_run(struct child *c) __attribute__((noreturn));
 
 /* Flushes to the parent and ends the process. */
 void child_exit(struct child *c, int status) __attribute__((noreturn));

@@ -164,5 +164,5 @@ main(int argc, char **argv)
 	rogue.tick = event_new(rogue.child.base, -1, EV_PERSIST, on_tick, NULL);
 	if (rogue.tick == NULL || event_add(rogue.tick, &often) == -1)
 		return 1;
-	return child_loop(&rogue.child);
+	child_run(&rogue.child);
 }
