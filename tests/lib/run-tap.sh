@@ -4,8 +4,40 @@ set -u
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 [ $# -gt 0 ] || exit 0
+# what failed is shown whole: the lines before it too, which tell what the daemon said
+show_failures() {
+	awk '
+	/^ok [0-9]+/ { block = ""; bad = 0; next }
+	/^not ok [0-9]+/ { printf "%s", block; block = ""; bad = 1 }
+	bad { print; next }
+	{ block = block $0 "\n" }
+	/^tests\/.*\.t \.+/ { block = $0 "\n"; bad = 0 }' "$1"
+}
 prove --merge --verbose --timer --exec '' "$@" >"$log" 2>&1
 status=$?
+# Time limits are met or missed on a busy machine: a program that failed is run once more, alone, and
+# what it said the first time is shown all the same.  What fails twice has failed, and so has at once
+# whatever a sanitizer found.
+if [ $status -ne 0 ] && [ -n "${CI:-}" ] && ! grep -qE "Sanitizer: |runtime error: " "$log"; then
+	again=$(sed -n 's/^\(tests\/[a-z0-9_\/-]*\.t\) *(Wstat.*/\1/p' "$log" | sort -u)
+	show_failures "$log"
+	for program in $again; do
+		echo "AGAIN: $program failed; running it once more"
+		once=$(mktemp)
+		if prove --merge --verbose --timer --exec '' "$program" >"$once" 2>&1; then
+			echo "AGAIN: $program passed this time"
+		fi
+		# its lines of the first run give way to those of the second
+		awk -v program="$program" '
+			match($0, /tests\/[a-z0-9_\/-]+\.t \.+/) { current = substr($0, RSTART, RLENGTH); sub(/ \.+$/, "", current) }
+			/^Test Summary Report|^Files=|^All tests successful/ { current = "" }
+			current != program' "$log" | grep -v "^Result: " >"$log.rest"
+		cat "$log.rest" "$once" >"$log"
+		rm -f "$log.rest" "$once"
+	done
+	status=0
+	if grep -q '^not ok' "$log" || [ "$(grep -c '^Result: PASS' "$log")" -ne "$(echo "$again" | wc -w)" ]; then status=1; fi
+fi
 passed=$(grep -c '^ok [0-9]' "$log")
 skipped=$(grep -c '^ok [0-9].*# *[sS][kK][iI][pP]' "$log")
 failed=$(grep -c '^not ok' "$log")
@@ -24,13 +56,7 @@ if [ -n "${NAMES:-}" ]; then
 			print result, program, name
 		}' "$log" >"$NAMES/${SUITE:-system}"
 fi
-# what failed is shown whole: the lines before it too, which tell what the daemon said
-[ $status -eq 0 ] || awk '
-	/^ok [0-9]+/ { block = ""; bad = 0; next }
-	/^not ok [0-9]+/ { printf "%s", block; block = ""; bad = 1 }
-	bad { print; next }
-	{ block = block $0 "\n" }
-	/^tests\/.*\.t \.+/ { block = $0 "\n"; bad = 0 }' "$log"
+[ $status -eq 0 ] || show_failures "$log"
 grep -E '^(\[|Result|Files|Test Summary|tests/.*(Failed|Wstat|Bad|No plan|Parse))|^  (Failed|Non-zero|Parse)' "$log"
 echo "${SUITE:-system}: $((passed - skipped)) passed, $failed failed, $skipped skipped"
 [ -z "${RESULTS:-}" ] || echo "$((passed - skipped)) $failed $skipped ${SUITE:-system}" >>"$RESULTS"
