@@ -41,8 +41,9 @@ def first_report(user):
             assert record.msg.capabilities & 1 and not record.msg.capabilities & ~NAMED_BITS, hex(record.msg.capabilities)
         same(server.connections[0].path, "/v1/opamp", "path")
         assert "agent_description" in parts(first.msg), parts(first.msg)
+        since = server.mark()
         server.full_state()
-        full = server.wait(lambda m: m.HasField("agent_description"), 5, "the full state", server.mark())
+        full = server.wait(lambda m: {"agent_description", "effective_config"} <= parts(m), 5, "the full state", since)
         want = {"agent_description", "health", "effective_config", "remote_config_status"}
         assert want <= parts(full.msg), f"missing: {want - parts(full.msg)}"
         for never in ("package_statuses", "connection_settings_status", "available_components"):
