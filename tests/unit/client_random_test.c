@@ -59,7 +59,7 @@ server_says(struct play *p)
 		a.capabilities = dice(p, 2) == 0 ? SERVER_ALL : dice(p, 64);
 	if (dice(p, 60) == 0)
 		a.error_response = &error;
-	error.type = dice(p, 3);
+	error.type = (Opamp__Proto__V1__ServerErrorResponseType)dice(p, 3);
 	error.error_message = (char *)(uintptr_t) "no";
 	if (dice(p, 10) == 0)
 		a.command = &restart;
