@@ -225,6 +225,8 @@ def interrupt_is_the_parents():
 
 def the_terminal_is_not_theirs():
     """Standard error may be a terminal, which can be read, with flags that all who have it share."""
+    if not ROOT:
+        raise Skip("only root may look at the descriptors of what is not dumpable")
     master, slave = os.openpty()
     try:
         with Opampd(stderr=slave) as d:
