@@ -134,6 +134,8 @@ make(struct transport *t, struct event_base *base, struct error *err)
 		return -1;
 	if (t->set->url.scheme != URL_WSS)
 		return 0;
+	if (t->set->tls == NULL)
+		return error_set(err, "%s", t->set->tls_fault);
 	t->ssl = tls_session(t->set->tls, t->fd, t->set->url.host, err);
 	return t->ssl == NULL ? -1 : 0;
 }

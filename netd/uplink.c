@@ -498,6 +498,7 @@ uplink_clear(struct uplink *u)
 	report_clear(&u->report);
 	describe_clear(&u->describe);
 	tls_free(u->set.tls);
+	free(u->set.tls_fault);
 	free(u->set.headers);
 	u->ready = 0;
 }

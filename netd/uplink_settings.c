@@ -185,7 +185,12 @@ make_tls(struct uplink *u, struct error *err)
 			OPENSSL_cleanse(texts[i], strlen(texts[i]));
 		free(texts[i]);
 	}
-	return u->set.tls == NULL ? -1 : 0;
+	if (u->set.tls != NULL)
+		return 0;
+	/* each attempt fails with this, so that opampctl can tell it too; nothing is ever sent */
+	log_error("no connection to the server can be made: %s", err->text);
+	u->set.tls_fault = strdup(err->text);
+	return u->set.tls_fault == NULL ? -1 : 0;
 }
 
 int

@@ -361,6 +361,28 @@ test_a_server_that_leaves_without_a_word(void **state)
 	fake_clear(&f);
 }
 
+static void
+test_SE_05_no_attempt_without_the_authorities(void **state)
+{
+	static char fault[] = "server.tls.ca_file: no certificate in it";
+	struct transport_settings set = {.tls = NULL, .tls_fault = fault};
+	struct event_base *base = event_base_new();
+	struct error err = {""};
+	char byte;
+	int sv[2];
+
+	(void)state;
+	assert_int_equal(url_split(&set.url, URL_OF_SERVER, "wss://127.0.0.1/", &err), 0);
+	set.headers = fault + sizeof(fault) - 1; /* none */
+	set.max_message = 65536;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sv), 0);
+	assert_null(transport_new(base, sv[0], &set, NULL, NULL, &err));
+	assert_string_equal(err.text, fault);
+	assert_int_equal(read(sv[1], &byte, 1), 0); /* closed, and not a byte was said */
+	close(sv[1]);
+	event_base_free(base);
+}
+
 int
 main(void)
 {
@@ -374,6 +396,7 @@ main(void)
 	    cmocka_unit_test(test_the_owner_may_end_it_in_a_message),
 	    cmocka_unit_test(test_CC_01_time_limits),
 	    cmocka_unit_test(test_a_server_that_leaves_without_a_word),
+	    cmocka_unit_test(test_SE_05_no_attempt_without_the_authorities),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
