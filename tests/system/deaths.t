@@ -35,8 +35,16 @@ def truth(server, daemon, config_hash, pid, since):
     server.wait(lambda m: m.HasField("effective_config"), 30, "news of the agent", since)
     until(lambda: server.connections[-1].closed is None and server.connections[-1].count, 20, "a connection")
     mark = server.mark()
-    server.full_state()
-    full = server.wait(lambda m: want <= {f.name for f, _ in m.ListFields()}, 15, "the full state", mark).msg
+
+    def whole():
+        """What just came back may not know everything yet when it is asked: so it is asked again."""
+        server.full_state()
+        try:
+            return server.wait(lambda m: want <= {f.name for f, _ in m.ListFields()}, 2, "the full state", mark).msg
+        except AssertionError:
+            return None
+
+    full = until(whole, 20, "the full state")
     same(full.remote_config_status.status, APPLIED, "remote configuration status")
     same(full.remote_config_status.last_remote_config_hash, config_hash, "its hash")
     assert any(b"fake_chatter" in f.body for f in full.effective_config.config_map.config_map.values())
