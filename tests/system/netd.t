@@ -6,6 +6,7 @@ import email.utils
 import http
 import os
 import shutil
+import socket
 import struct
 import sys
 import tempfile
@@ -455,10 +456,22 @@ def client_certificate(tap):
         t.ok(t.bed.state("SERVER_CONNECTED") is not None, "TLS, a client certificate")
         t.ok(t.bed.stop() == 0, "and an orderly end")
         t.close()
+        # no connection without them, and each attempt says why
         t.bed = Bed(root, "wss://127.0.0.1:1/", {}, CA_FILE="/x", **QUICK)
-        t.bed.start(ready=False)
-        t.ok(t.bed.netd.wait() == 1 and "server.tls.ca_file: the file could not be read" in t.bed.errors(),
+        t.bed.start()
+        t.bed.sync()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            ours = socket.create_connection(listener.getsockname())
+            theirs = listener.accept()[0]
+        attempt = t.bed.connect(answer=False)
+        t.bed.hand_over(attempt, ours)
+        lost = t.bed.state("SERVER_LOST")
+        t.ok(lost is not None and b"server.tls.ca_file: the file could not be read" in lost.tail,
              "TLS, a file that is missing is not passed over", t.bed.errors())
+        theirs.settimeout(10)
+        t.ok(theirs.recv(1) == b"", "and not a byte was said")
+        theirs.close()
+        t.ok(t.bed.stop() == 0, "and an orderly end without a connection")
         t.bed.close()
         shutil.rmtree(directory)
 
