@@ -21,7 +21,7 @@ struct transport_settings { /* borrowed; outlives every transport */
 	struct url url;
 	struct tls *tls; /* for wss; NULL: tls_fault says why there can be no connection */
 	char *tls_fault;
-	char *headers;   /* of the settings: "Name: value\r\n" each */
+	char *headers; /* of the settings: "Name: value\r\n" each */
 	size_t max_message;
 	uint64_t step_ms;   /* for TLS, and again for the upgrade */
 	uint64_t linger_ms; /* for the peer's end after the last word */
