@@ -12,16 +12,8 @@
 #include "privsep/memfd.h"
 #include "privsep/messages.h"
 
-/* The last of the Collector's configuration files; quoted, so that digits stay text. */
-static const char before[] = "extensions:\n"
-			     "  opamp:\n"
-			     "    server:\n"
-			     "      ws:\n"
-			     "        headers:\n"
-			     "          " LINK_SECRET_HEADER ": \"";
-static const char after[] = "\"\n";
-
-#define FILE_LEN (sizeof(before) - 1 + LINK_SECRET_LEN + sizeof(after) - 1)
+_Static_assert(LINK_SECRET_LEN == LINK_FILE_DIGITS, "a secret fills its place in the file");
+static const char before[] = LINK_FILE_BEFORE, after[] = LINK_FILE_AFTER;
 
 static int
 make(char secret[LINK_SECRET_LEN + 1], struct error *err)
@@ -44,7 +36,7 @@ make(char secret[LINK_SECRET_LEN + 1], struct error *err)
 int
 link_secrets_next(struct link_secrets *s, struct error *err)
 {
-	char text[FILE_LEN + 1];
+	char text[LINK_FILE_LEN + 1];
 	int fd;
 
 	if (s->next[0] != '\0')
@@ -52,7 +44,7 @@ link_secrets_next(struct link_secrets *s, struct error *err)
 	if (make(s->next, err) == -1)
 		return -1;
 	(void)snprintf(text, sizeof(text), "%s%s%s", before, s->next, after);
-	fd = memfd_seal("link", text, FILE_LEN, err);
+	fd = memfd_seal("link", text, LINK_FILE_LEN, err);
 	explicit_bzero(text, sizeof(text));
 	if (fd == -1)
 		s->next[0] = '\0';
@@ -67,10 +59,10 @@ read_back(int fd, char secret[LINK_SECRET_LEN + 1], struct error *err)
 	size_t len;
 	int ok;
 
-	if (memfd_read(fd, FILE_LEN, &text, &len, err) == -1)
+	if (memfd_read(fd, LINK_FILE_LEN, &text, &len, err) == -1)
 		return error_prefix(err, "a secret file of the link");
-	ok = len == FILE_LEN && memcmp(text, before, sizeof(before) - 1) == 0 &&
-	     memcmp(text + FILE_LEN - (sizeof(after) - 1), after, sizeof(after) - 1) == 0 &&
+	ok = len == LINK_FILE_LEN && memcmp(text, before, sizeof(before) - 1) == 0 &&
+	     memcmp(text + LINK_FILE_LEN - (sizeof(after) - 1), after, sizeof(after) - 1) == 0 &&
 	     strspn(text + sizeof(before) - 1, "0123456789abcdef") == LINK_SECRET_LEN;
 	if (ok) {
 		memcpy(secret, text + sizeof(before) - 1, LINK_SECRET_LEN);

@@ -11,10 +11,11 @@
 #include <stdint.h>
 
 #include "privsep/error.h"
+#include "privsep/link_file.h"
 
 #define LINK_SECRET_BYTES  32
 #define LINK_SECRET_LEN    (2 * LINK_SECRET_BYTES) /* hexadecimal digits */
-#define LINK_SECRET_HEADER "X-Opampd-Link"
+#define LINK_SECRET_HEADER LINK_FILE_HEADER
 #define LINK_STARTS        16 /* that may live at once, or have a secret and be about to */
 
 struct link_start {
