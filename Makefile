@@ -4,6 +4,7 @@
 #   make check           install what is needed, build, run the tests
 #   make demo            install what is needed, build, show it at work; DEMO=check does not wait for you
 #   make V=1             the same, each command shown
+#   make check-proof     the long proofs (tests/proof)
 #   make fuzz            every fuzz target, FUZZ_SECONDS each (clang)
 #   make doc             man pages and documents, into build/doc
 #   make install         into DESTDIR, PREFIX (/usr/local), SYSCONFDIR (/etc); make uninstall

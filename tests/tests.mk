@@ -98,11 +98,16 @@ endif
 $(O)/tools/inject: tests/tools/inject.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS_OURS) $(CFLAGS_OURS) $(CPPFLAGS) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $< $(LIBS_SANDBOX)
-SYSTEM_TESTS := $(sort $(wildcard tests/system/*.t))
+SYSTEM_TESTS := $(sort $(wildcard tests/system/*.t tests/sandbox/*.t))
 .PHONY: test-tools check-system
 test-tools: $(TEST_TOOLS)
 check-system: all test-tools
 	@O=$(abspath $(O)) NAMES=$(abspath $(O))/names tests/lib/run-tap.sh $(SYSTEM_TESTS)
+# the long proofs: what make check shows in samples or takes for granted, shown whole
+PROOF_TESTS := $(sort $(wildcard tests/proof/*.t))
+.PHONY: check-proof
+check-proof: all test-tools
+	@O=$(abspath $(O)) SUITE=proof tests/lib/run-tap.sh $(PROOF_TESTS)
 # tests/conformance.md: which test proves which requirement; it is an error if one of the spine has none
 .PHONY: conformance
 conformance:
