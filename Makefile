@@ -104,7 +104,7 @@ LIBS_opampd-procd   := $(LIBS_EVENT) $(LIBS_SANDBOX)
 LIBS_opampctl       := $(LIBS_JSON) $(LIBS_EVENT) $(LIBS_SANDBOX)
 LIBS_ALL := $(LIBS_EVENT_SSL) $(LIBS_PB) $(LIBS_WSLAY) $(LIBS_SSL) $(LIBS_YAML) $(LIBS_JSON) $(LIBS_SANDBOX)
 
-FOLDERS := privsep netd confd procd ctl
+FOLDERS := privsep wire netd confd procd ctl
 MAINS := $(foreach p,$(PROGRAMS),$(MAIN_$(p)))
 SOURCES := $(sort $(wildcard $(addsuffix /*.c,$(FOLDERS))))
 $(foreach f,$(FOLDERS),$(eval OBJ_$(f) := $(patsubst %.c,$(O)/%.o,$(filter-out $(MAINS),$(sort $(wildcard $(f)/*.c))))))
@@ -113,7 +113,8 @@ GEN_H := $(GEN_C:.c=.h)
 ARCHIVES := $(foreach f,$(FOLDERS),$(O)/lib$(f).a) $(O)/libproto.a
 # netd, confd, procd and ctl never see each other's archives
 ARCHIVES_privsep := $(O)/libprivsep.a
-ARCHIVES_netd  := $(O)/libnetd.a $(O)/libproto.a $(O)/libprivsep.a
+ARCHIVES_wire  := $(O)/libwire.a $(O)/libproto.a $(O)/libprivsep.a
+ARCHIVES_netd  := $(O)/libnetd.a $(O)/libwire.a $(O)/libproto.a $(O)/libprivsep.a
 ARCHIVES_confd := $(O)/libconfd.a $(O)/libprivsep.a
 ARCHIVES_procd := $(O)/libprocd.a $(O)/libprivsep.a
 ARCHIVES_ctl   := $(O)/libctl.a $(O)/libprivsep.a

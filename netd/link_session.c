@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "privsep/log.h"
-#include "wire.h"
+#include "wire/wire.h"
 
 #define CONFD_QUEUE 16 /* more waiting for confd than that: later */
 #define LATER_MS    50

@@ -10,7 +10,7 @@
 
 #include "privsep/limits.h"
 #include "privsep/log.h"
-#include "wire.h"
+#include "wire/wire.h"
 
 typedef Opamp__Proto__V1__ComponentHealth Health;
 typedef Opamp__Proto__V1__EffectiveConfig Effective;

@@ -58,7 +58,7 @@ check:
 
 # ---- system tests: programs that print TAP, run by prove against the build
 # fakeagent stands in for a Collector; the scripted server needs OpAMP's messages for Python
-# wspeer is netd/ws.c on a connection, for other implementations to talk to
+# wspeer is wire/ws.c on a connection, for other implementations to talk to
 TEST_TOOLS := $(O)/tools/fakeagent $(O)/tools/fakeagent2 $(O)/tools/policy $(O)/tools/wspeer $(O)/tools/rogue $(O)/gen/python/opamp/v1/opamp_pb2.py
 $(O)/tools/wspeer: $(O)/tests/tools/wspeer.o $(ARCHIVES_netd)
 	@mkdir -p $(@D)

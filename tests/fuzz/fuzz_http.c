@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "netd/http.h"
-#include "netd/http_body.h"
+#include "wire/http.h"
+#include "wire/http_body.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "netd/client.h"
-#include "netd/wire.h"
+#include "wire/wire.h"
 #include "privsep/log.h"
 #include "privsep/offer.h"
 

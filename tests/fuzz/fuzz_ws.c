@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "netd/ws.h"
+#include "wire/ws.h"
 #include "privsep/limits.h"
 
 #define MAX_MESSAGE (64 * KIB)

@@ -1,5 +1,5 @@
 /*
- * ws_limits_test.c: what a peer would have netd/ws.c keep in memory, and what it keeps.
+ * ws_limits_test.c: what a peer would have wire/ws.c keep in memory, and what it keeps.
  */
 #include "ws_talk.h"
 

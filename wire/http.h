@@ -3,8 +3,8 @@
  * RFC 9112, without its leniencies: CRLF only, no folding, no blanks before colons, one
  * Content-Length, never both length and transfer coding.
  */
-#ifndef NETD_HTTP_H
-#define NETD_HTTP_H
+#ifndef WIRE_HTTP_H
+#define WIRE_HTTP_H
 
 #include <stddef.h>
 #include <stdint.h>

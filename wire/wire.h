@@ -3,8 +3,8 @@
  * limits.h, and the header that goes before each message on WebSocket.  netd, link, hub.
  * OpAMP: WebSocket Message Format.
  */
-#ifndef NETD_WIRE_H
-#define NETD_WIRE_H
+#ifndef WIRE_WIRE_H
+#define WIRE_WIRE_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -2,8 +2,8 @@
  * budget.h: a protobuf-c allocator with a limit.  netd, link, hub.
  * protobuf-c has no limits of its own: a message that decodes to many times its size ends here.
  */
-#ifndef NETD_BUDGET_H
-#define NETD_BUDGET_H
+#ifndef WIRE_BUDGET_H
+#define WIRE_BUDGET_H
 
 #include <stddef.h>
 

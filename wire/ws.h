@@ -11,8 +11,8 @@
  * taken, until half of them are written.  Memory for a message grows with the bytes that came, not
  * with those that were announced.
  */
-#ifndef NETD_WS_H
-#define NETD_WS_H
+#ifndef WIRE_WS_H
+#define WIRE_WS_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -4,8 +4,8 @@
  * its beginning is kept.  As strict as http.h: CRLF only, bounded sizes, extensions and trailers read
  * and thrown away.
  */
-#ifndef NETD_HTTP_BODY_H
-#define NETD_HTTP_BODY_H
+#ifndef WIRE_HTTP_BODY_H
+#define WIRE_HTTP_BODY_H
 
 #include "http.h"
 
