@@ -6,6 +6,8 @@
 #   make V=1             the same, each command shown
 #   make check-proof     the long proofs (tests/proof)
 #   make fuzz            every fuzz target, FUZZ_SECONDS each (clang)
+#   make fuzz-long       all of them in turn for FUZZ_SECONDS=7200, what is found kept and made small
+#   make coverage        what the fuzz corpora and unit tests reach
 #   make doc             man pages and documents, into build/doc
 #   make install         into DESTDIR, PREFIX (/usr/local), SYSCONFDIR (/etc); make uninstall
 #

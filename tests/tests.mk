@@ -31,18 +31,33 @@ check-corpus: $(FUZZ_REPLAYS)
 # libFuzzer builds live in their own folder, every object instrumented
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := $(FUZZ_SOURCES:tests/fuzz/fuzz_%.c=%)
+FUZZ_JOBS ?=
 .PHONY: archives fuzz fuzz-programs fuzz-run $(addprefix fuzz-,$(FUZZ_TARGETS))
 archives: $(ARCHIVES)
+FUZZ_BUILD = O=$(O)/fuzz CC=$(CLANG) SAN=address,undefined CFLAGS='-fsanitize=fuzzer-no-link $(CFLAGS)'
 fuzz:
-	@$(MAKE) --no-print-directory O=$(O)/fuzz CC=$(CLANG) SAN=address,undefined \
-		CFLAGS='-fsanitize=fuzzer-no-link $(CFLAGS)' fuzz-programs
+	@$(MAKE) --no-print-directory $(FUZZ_BUILD) fuzz-programs
 	@$(MAKE) --no-print-directory O=$(O)/fuzz fuzz-run
+# FUZZ_SECONDS for all targets together, in turn; FUZZ_KEPT grows from run to run and says what was found
+FUZZ_KEPT ?= $(O)/fuzz/kept
+.PHONY: fuzz-build fuzz-long
+fuzz-build:
+	@$(MAKE) -s $(JOBS) --no-print-directory $(FUZZ_BUILD) fuzz-programs
+fuzz-long: fuzz-build
+	@$(PYTHON) tests/lib/fuzz_long.py $(O)/fuzz $(FUZZ_KEPT) $(FUZZ_SECONDS) $(or $(FUZZ_JOBS),$(shell nproc))
 fuzz-programs: $(addprefix $(O)/fuzzer_,$(FUZZ_TARGETS))
 $(O)/fuzzer_%: $(O)/tests/fuzz/fuzz_%.o $(ARCHIVES)
 	$(CC) $(CFLAGS) -fsanitize=fuzzer $(HARDEN_LD) -o $@ $< -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS_ALL)
 fuzz-run: $(addprefix fuzz-,$(FUZZ_TARGETS))
 $(addprefix fuzz-,$(FUZZ_TARGETS)): fuzz-%:
 	@tests/lib/fuzz.sh $(O)/fuzzer_$* $* $(FUZZ_SECONDS)
+
+# What the corpora reach, for each parser (tests/fuzz/parsers), and what they do not (tests/fuzz/unreached)
+.PHONY: coverage
+coverage:
+	@$(MAKE) -s $(JOBS) --no-print-directory O=$(O)/coverage CC=$(CLANG) HARDEN= OPT=-O1 \
+		CFLAGS='-fprofile-instr-generate -fcoverage-mapping' unit-tests
+	@$(PYTHON) tests/lib/coverage.py $(O)/coverage --unit
 
 # as many jobs as there are processors, unless the caller said
 JOBS = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
