@@ -56,7 +56,10 @@
 
 /* clang-format off: tables */
 #define POLICY_MEMORY                                                                              \
-	CALL("brk", "malloc"), CALL1("mmap", MASK0(2, PROT_EXEC), "malloc; never executable"),     \
+	/* private: shared memory is not counted by RLIMIT_DATA */                                 \
+	CALL("brk", "malloc"),                                                                     \
+	    CALL2("mmap", MASK0(2, PROT_EXEC), MASK_EQ(3, MAP_TYPE, MAP_PRIVATE),                  \
+		"malloc; never executable"),                                                       \
 	    CALL1("mprotect", MASK0(2, PROT_EXEC), "malloc's arenas; never executable"),           \
 	    CALL("munmap", "free"), CALL("mremap", "realloc"),                                     \
 	    CALL1("madvise", EQ(2, MADV_DONTNEED), "free")

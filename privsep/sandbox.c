@@ -370,7 +370,8 @@ sandbox_enter(const struct policy *p, const struct msg_start *start, struct sand
 	if (ruleset != -1 && enter_landlock(p, ruleset, abi, err) == -1)
 		return -1;
 	result->landlock_abi = ruleset == -1 ? 0 : abi;
-	if (sandbox_seccomp(p, err) == -1)
+	/* its own list does not have the call that loads another */
+	if (sandbox_seccomp(&policy_log, err) == -1 || sandbox_seccomp(p, err) == -1)
 		return -1;
 	result->seccomp = 1;
 	return 0;

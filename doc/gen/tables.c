@@ -134,10 +134,10 @@ print_policy(const struct policy *p, const char *name)
 	puts(".Bl -tag -width \"capabilities\" -compact");
 	if (p->user != NULL || p == &policy_agent)
 		printf(".It user\n%s\n", p->user != NULL ? p->user : "agent.run_as");
-	if (p != &policy_agent)
+	if (p != &policy_agent && p != &policy_log)
 		printf(".It capabilities\n%s\n",
 		    policy_capabilities(buf, sizeof(buf), p->capabilities));
-	if (p != &policy_agent && p != &policy_parent)
+	if (p != &policy_agent && p != &policy_log && p != &policy_parent)
 		printf(".It namespaces\nown %s%s\n",
 		    policy_namespaces(buf, sizeof(buf), p->namespaces),
 		    p->empty_root ? "; an empty root directory" : "");
@@ -177,6 +177,7 @@ print_policies(void)
 	print_policy(&policy_parent, "parent");
 	for (i = PROC_NETD; i < PROC_COUNT; i++)
 		print_policy(policy_of((enum proc)i), proc_name(i));
+	print_policy(&policy_log, "all but the parent and the agent: the log");
 	print_policy(&policy_agent, "agent");
 }
 

@@ -81,9 +81,14 @@ def by_filter(policy, call, arguments):
     return PASSES if policy["deny_list"] else KILLED
 
 
+def filters_of(name):
+    """The policies in force for it: the parent's filter is inherited, and each of ours has the one of the log."""
+    return {"parent": ["parent"], "agent": ["parent", "agent"]}.get(name, ["parent", "log", name])
+
+
 def declared(policies, name, line):
-    """The declared policy's answer: the parent's filter is inherited, and the stricter one wins."""
-    answers = [by_filter(policies[p], line[0], line[1:]) for p in ("parent", name)]
+    """The declared policy's answer: the stricter one wins."""
+    answers = [by_filter(policies[p], line[0], line[1:]) for p in filters_of(name)]
     if KILLED in answers:
         return KILLED
     return next((a for a in answers if a != PASSES), PASSES)

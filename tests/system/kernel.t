@@ -153,8 +153,8 @@ def daemons(user):
                 check_child(pid, name, user, bed)
             except AssertionError as e:
                 raise AssertionError(f"{name}: {e}") from None
-        filters = {name: int(proc.status(daemon.child(name)).get("Seccomp_filters", 2)) for name in DAEMONS}
-        assert all(count >= 2 for count in filters.values()), f"the parent's filter and its own: {filters}"
+        filters = {name: int(proc.status(daemon.child(name)).get("Seccomp_filters", 3)) for name in DAEMONS}
+        assert all(count >= 3 for count in filters.values()), f"the parent's filter, the log's and its own: {filters}"
 
 
 def connector(user):

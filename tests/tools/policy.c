@@ -58,6 +58,7 @@ main(void)
 	printf("{\n");
 	for (proc = PROC_PARENT; proc < PROC_COUNT; proc++)
 		print(proc_name((uint32_t)proc), policy_of((enum proc)proc), ",");
+	print("log", &policy_log, ",");
 	print("agent", &policy_agent, "");
 	printf("}\n");
 	return 0;
