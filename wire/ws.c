@@ -232,6 +232,14 @@ break_off(struct ws *w, uint16_t code, const char *fmt, ...)
 
 /* ---- a frame's header */
 
+/* A peer that cuts a large message into pieces of a page has reason to send many; of a few bytes, not. */
+static int
+too_many_fragments(const struct ws *w)
+{
+	return w->fragments >= LIMIT_WS_FRAGMENTS &&
+	       w->announced / w->fragments < LIMIT_WS_FRAGMENT;
+}
+
 /* Judges the first two bytes of a frame. */
 static int
 judge_start(struct ws *w, const uint8_t *b)
@@ -255,9 +263,11 @@ judge_start(struct ws *w, const uint8_t *b)
 	case WSLAY_CONTINUATION_FRAME:
 		if (!w->in_message)
 			return break_off(w, 1002, "a continuation without a message before it");
-		if (w->fragments >= LIMIT_WS_FRAGMENTS)
-			return break_off(w, 1009, "a message in more than %u frames",
-			    (unsigned)LIMIT_WS_FRAGMENTS);
+		if (too_many_fragments(w))
+			return break_off(w, 1009,
+			    "a message in more than %u frames of less than "
+			    "%u bytes",
+			    (unsigned)LIMIT_WS_FRAGMENTS, (unsigned)LIMIT_WS_FRAGMENT);
 		return 0;
 	case WSLAY_TEXT_FRAME:
 	case WSLAY_BINARY_FRAME:

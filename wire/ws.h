@@ -5,7 +5,8 @@
  *
  * Refused by itself, with the right close code: text (1003), a message over max_message by the
  * frame header alone (1009, nothing is buffered), more than LIMIT_WS_FRAGMENTS frames in a message
- * (1009), wrong masking for the role, reserved bits, bad opcodes, long or fragmented control frames,
+ * that have less than LIMIT_WS_FRAGMENT bytes on average (1009), wrong masking for the role, reserved
+ * bits, bad opcodes, long or fragmented control frames,
  * bad close codes and close reasons that are not UTF-8 (1002, 1007).  Pongs and answers that the
  * peer does not read are bounded: from LIMIT_WS_QUEUED frames of ours in `out` on no more input is
  * taken, until half of them are written.  Memory for a message grows with the bytes that came, not
