@@ -329,7 +329,7 @@ main(void)
 	me.remote.fd = me.parameters.fd = me.emitted.fd = -1;
 	for (i = 0; i < LIMIT_CONFIG_FILES; i++)
 		me.local[i].fd = -1;
-	child_begin(&me.child, PROC_MERGE, &handlers, &me);
+	child_begin(&me.child, &policy_merge, &handlers, &me);
 	if (me.child.start.merge_kind == MERGE_SETTINGS)
 		find_own_user(&me);
 	(void)setrlimit(RLIMIT_CPU, &cpu);

@@ -11,7 +11,6 @@
 
 #include "log.h"
 #include "memfd.h"
-#include "sandbox.h"
 
 uint64_t
 now_ms(void)
@@ -180,15 +179,16 @@ prepare_libc(void)
 }
 
 void
-child_begin(struct child *c, enum proc self, const struct child_handlers *h, void *ctx)
+child_begin(struct child *c, const struct policy *policy, const struct child_handlers *h, void *ctx)
 {
 	struct error err;
 
 	memset(c, 0, sizeof(*c));
-	c->self = self;
+	c->self = policy->proc;
+	c->policy = policy;
 	c->handlers = h;
 	c->ctx = ctx;
-	log_init(proc_name(self), LOG_SINK_STDERR, LOG_LEVEL_INFO);
+	log_init(proc_name(c->self), LOG_SINK_STDERR, LOG_LEVEL_INFO);
 	if (!channel_fd_is(CHILD_CHANNEL_FD, FD_CHANNEL))
 		fatal("this program is started by opampd, not by hand");
 	prepare_libc();
@@ -196,7 +196,7 @@ child_begin(struct child *c, enum proc self, const struct child_handlers *h, voi
 	if (c->base == NULL)
 		fatal("no event loop");
 	c->peers[PROC_PARENT] =
-	    channel_new(c->base, CHILD_CHANNEL_FD, self, PROC_PARENT, &parent_callbacks, c);
+	    channel_new(c->base, CHILD_CHANNEL_FD, c->self, PROC_PARENT, &parent_callbacks, c);
 	if (c->peers[PROC_PARENT] == NULL)
 		fatal("no memory for the parent's channel");
 	while (!c->go)
@@ -207,7 +207,7 @@ child_begin(struct child *c, enum proc self, const struct child_handlers *h, voi
 void
 child_sandbox(struct child *c)
 {
-	struct policy policy = *policy_of(c->self);
+	struct policy policy = *c->policy;
 	struct sandbox_result result;
 	struct msg_ready ready;
 	struct error err;

@@ -31,22 +31,6 @@ static struct {
 } fd_rules[MAX_FD_RULES];
 static size_t fd_rule_count;
 
-const struct policy *
-policy_of(enum proc proc)
-{
-	static const struct policy *const policies[PROC_COUNT] = {
-	    [PROC_PARENT] = &policy_parent,
-	    [PROC_NETD] = &policy_netd,
-	    [PROC_LINK] = &policy_link,
-	    [PROC_CONFD] = &policy_confd,
-	    [PROC_PROCD] = &policy_procd,
-	    [PROC_CONNECT] = &policy_connect,
-	    [PROC_MERGE] = &policy_merge,
-	};
-
-	return proc < PROC_COUNT && policies[proc] != NULL ? policies[proc] : &policy_merge;
-}
-
 int
 sandbox_allow_fd(int fd, uint64_t rights)
 {

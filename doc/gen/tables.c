@@ -53,9 +53,10 @@ own(const struct setting_rule *r)
 {
 	static const char prefix[] = "own key: ";
 
-	return strncmp(r->meaning, prefix, sizeof(prefix) - 1) == 0
-		   ? r->meaning + sizeof(prefix) - 1
-		   : NULL;
+	const char *meaning = setting_meaning((enum setting)r->key);
+
+	return strncmp(meaning, prefix, sizeof(prefix) - 1) == 0 ? meaning + sizeof(prefix) - 1
+								 : NULL;
 }
 
 static void
@@ -116,7 +117,7 @@ print_keys(int refused)
 			print_kind(r);
 			puts("");
 		}
-		sentence(own(r) != NULL ? own(r) : r->meaning);
+		sentence(own(r) != NULL ? own(r) : setting_meaning((enum setting)r->key));
 	}
 	puts(".El");
 }
@@ -256,7 +257,7 @@ print_messages(void)
 		printf(" | %u | ", m->size);
 		if (m->tail > 0)
 			printf("%u", m->tail);
-		printf(" | %s | %s |\n", kinds[m->fd], m->meaning);
+		printf(" | %s | %s |\n", kinds[m->fd], message_meaning(i));
 	}
 }
 
