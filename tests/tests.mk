@@ -153,3 +153,17 @@ demo:
 	@echo "Building opampd into $(O)/ (with $(CC))$(if $(GO), and$(comma) with Go$(comma) a Collector and a server: minutes the first time)"
 	@$(MAKE) -s $(JOBS) --no-print-directory demo-tools
 	@O=$(abspath $(O)) DEMO=$(DEMO) $(PYTHON) tests/interop/demo.py
+
+# ---- what it costs, beside the OpenTelemetry Collector's own supervisor: doc/performance.md.
+# Needs Go.  BENCH=short: in a few minutes, and without the document
+PACKAGES_BENCH := python3 python3-protobuf python3-websockets openssl ca-certificates iproute2 procps strace util-linux
+$(O)/bench/opampsupervisor: tests/bench/build-supervisor.sh
+	tests/bench/build-supervisor.sh $@
+.PHONY: bench-tools bench
+bench-tools: all test-tools interop-tools $(O)/bench/opampsupervisor
+bench:
+	@tests/lib/need-packages.sh $(PACKAGES_BUILD) $(PACKAGES_BENCH)
+	@echo "Building opampd, and with Go a Collector, a server and opampsupervisor, into $(O)/ (minutes the first time)"
+	@$(MAKE) -s $(JOBS) --no-print-directory bench-tools
+	@echo "Measuring: $(if $(filter short,$(BENCH)),about four minutes,about 25 minutes; nothing else should run on this machine)"
+	@O=$(abspath $(O)) BENCH=$(BENCH) $(PYTHON) tests/bench/bench.py
