@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/netlink.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -204,11 +203,6 @@ open_link(struct parent *p)
 	p->link_listener = fd;
 	p->link_port = ntohs(sin.sin_port);
 	p->command.link_port = p->link_port;
-	p->diag = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_SOCK_DIAG);
-	if (p->diag == -1)
-		log_error(
-		    "no sock_diag on this host (%s): the agent's connection cannot be verified",
-		    strerror(errno));
 	return 0;
 fail:
 	error = errno;

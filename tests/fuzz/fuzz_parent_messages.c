@@ -168,7 +168,7 @@ make_parent(void)
 	memset(p, 0, sizeof(*p));
 	p->settings_name = "/nonexistent/opampd.yaml";
 	p->cwd = strdup("/");
-	p->state_dir = p->log_dir = p->work_dir = p->control = p->link_listener = p->diag = -1;
+	p->state_dir = p->log_dir = p->work_dir = p->control = p->link_listener = -1;
 	p->secret_next = -1;
 	p->staged = p->merge_next = (struct merge_job){0, -1, -1, -1};
 	p->cgroup.base = -1;
