@@ -260,9 +260,11 @@ int
 sandbox_landlock_fd(int ruleset, int abi, int fd, uint64_t rights, struct error *err)
 {
 	struct ll_path rule = {rights & sandbox_landlock_fs(abi), fd};
-	struct stat st;
+	struct statx st;
 
-	if (fstat(fd, &st) == 0 && !S_ISDIR(st.st_mode))
+	/* the type is known without asking a file system's server, which may not answer */
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &st) == 0 &&
+	    !S_ISDIR(st.stx_mode))
 		rule.rights &= LL_FS_OF_FILES;
 	if (rule.rights == 0)
 		return 0;
