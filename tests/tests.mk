@@ -110,9 +110,11 @@ $(O)/tools/applydrive: $(APPLYDRIVE) $(O)/libconfd.a $(O)/libprivsep.a
 ifneq ($(filter x86_64-%,$(shell $(CC) -dumpmachine)),)
 TEST_TOOLS += $(O)/tools/inject
 endif
-$(O)/tools/inject: tests/tools/inject.c
+INJECT := $(patsubst %,$(O)/tests/tools/%.o,inject inject_calls inject_catch)
+$(O)/tools/inject: $(INJECT)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS_OURS) $(CFLAGS_OURS) $(CPPFLAGS) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $< $(LIBS_SANDBOX)
+	$(CC) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $(INJECT) $(LIBS_SANDBOX)
+-include $(INJECT:.o=.d)
 SYSTEM_TESTS := $(sort $(wildcard tests/system/*.t tests/sandbox/*.t))
 .PHONY: test-tools check-system
 test-tools: $(TEST_TOOLS)
