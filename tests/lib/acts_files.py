@@ -51,8 +51,8 @@ def looking():
     yield Act("newfstatat", ("newfstatat", AT_FDCWD, path("passwd"), BUFFER, 0), may={"connect": "has resolv.conf changed"}, agent=MAY)
     yield Act("statx", ("statx", AT_FDCWD, path("passwd"), 0, 0x7ff, BUFFER), agent=MAY)
     yield Act("lstat", ("lstat", path("passwd"), BUFFER), agent=MAY)
-    yield Act("stat of our state", ("newfstatat", AT_FDCWD, path("state"), BUFFER, 0), beyond=NOWHERE, agent=MAY, behind=NOWHERE,
-              user={"connect": MAY}, bare={"connect": "an ordinary user's: Landlock does not look at stat"})
+    yield Act("stat of our state", ("newfstatat", AT_FDCWD, path("state"), BUFFER, 0), agent=MAY, behind=NOWHERE,
+              may={"connect": "names and sizes are no secret: Landlock does not look at stat"})
     yield Act("access", ("access", path("passwd"), 0), agent=MAY)
     yield Act("faccessat2", ("faccessat2", AT_FDCWD, path("passwd"), 0, 0), agent=MAY)
     yield Act("readlink", ("readlink", "s:/proc/self/exe", BUFFER, 256), agent=MAY)
@@ -181,6 +181,8 @@ def memory():
     yield Act("a shadow stack", ("453", 0, 4096, 1), agent=(errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS))
     yield Act("arch_prctl", ("arch_prctl", 0x1001, BUFFER), agent=(MAY, errno.EINVAL, errno.ENODEV))
     yield Act("process_madvise", ("process_madvise", own, data(struct.pack("<QQ", 0, 0)), 1, 4, 0))
+    for kind, flags in {"shared": 0x21, "shared, by the new name": 0x23, "that grows down": 0x122, "locked": 0x2022, "at a place that the kernel would sync": 0x80023}.items():
+        yield Act(f"memory, {kind}", ("mmap", 0, 4096, 3, flags, -1, 0), agent=(MAY, errno.EINVAL, errno.EAGAIN, errno.EOPNOTSUPP, errno.ENOMEM, errno.EPERM))
     yield Act("memory of huge pages", ("mmap", 0, 2 << 20, 3, 0x40022, -1, 0), agent=(errno.ENOMEM,))
 
 

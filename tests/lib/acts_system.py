@@ -40,8 +40,8 @@ def sockets():
     yield Act("socketpair", ("socketpair", 1, 1, 0, BUFFER), agent=MAY)
     yield Act("abstract unix", ("socket", 1, 1, 0), ("connect", "r:", lambda w: abstract(w.abstract), lambda w: 3 + len(w.abstract)),
               behind=DENIED + (errno.ECONNREFUSED,), agent=DENIED)
-    yield Act("unix, the control socket", ("socket", 1, 1, 0), ("connect", "r:", lambda w: unix(w.path("control")), 110),
-              behind=NOWHERE, agent=DENIED + (errno.ECONNREFUSED,), strict=DENIED + (errno.ECONNREFUSED,))
+    yield Act("unix, the control socket", ("socket", 1, 5, 0), ("connect", "r:", lambda w: unix(w.path("control")), 110),
+              behind=NOWHERE, agent=DENIED + (errno.ECONNREFUSED,), same_user=True)
     yield Act("vsock", ("socket", 40, 1, 0), agent=NO_FAMILY + (MAY,))
 
 
@@ -51,7 +51,7 @@ def on_what_it_has():
     yield Act("connect by fast open", ("sendto", own, "s:x", 1, FAST_OPEN, ADDRESS, 16), beyond=has_tcp, none=("connect",), shared=True)
     yield Act("the same with other bits", ("sendto", own, "s:x", 1, FAST_OPEN | 0x4040, ADDRESS, 16), beyond=has_tcp, none=("connect",), shared=True)
     yield Act("the same by sendmsg", ("sendmsg", own, BUFFER, FAST_OPEN), shared=True)
-    yield Act("the same by sendmmsg", ("sendmmsg", own, BUFFER, 0, FAST_OPEN), shared=True)
+    yield Act("the same by sendmmsg", ("sendmmsg", own, BUFFER, 1, FAST_OPEN), none=("connect",), shared=True)
     yield Act("disconnect", ("connect", own, data(bytes(16)), 16), none=("connect", "agent", "strict"), shared=True)
     yield Act("bind", ("bind", own, ADDRESS, 16), agent=(errno.EINVAL,) + DENIED, shared=True)
     yield Act("listen", ("listen", own, 8), agent=(errno.EINVAL,) + DENIED, shared=True)

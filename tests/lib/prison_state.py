@@ -35,6 +35,7 @@ DESCRIPTORS = {
     "confd": {"/dev/null": 2, "log": 1, "epoll": 1, "pipe": 2, "socket": 6, "memfd": 4, "state": 8},
     "procd": {"/dev/null": 2, "log": 1, "epoll": 1, "pipe": 2, "socket": 2, "pidfd": 1, "cgroup.kill": 1},
     "connect": {"/dev/null": 2, "log": 1, "epoll": 1, "pipe": 2, "socket": 1, "memfd": 1},
+    "reader": {"/dev/null": 2, "log": 1, "epoll": 1, "pipe": 2, "socket": 1, "memfd": 2, "settings": 1, "/etc/passwd": 1, "/etc/group": 1},
     "merge": {"/dev/null": 2, "log": 1, "epoll": 1, "pipe": 2, "socket": 1, "memfd": 4},
 }
 
@@ -71,8 +72,9 @@ def kind_of(what, fd, bed):
         return "log"
     if what.startswith(bed.storage()):
         return "state"
-    if what == bed.path("var", "log", "agent.log"):
-        return "agent.log"
+    named = {bed.path("var", "log", "agent.log"): "agent.log", bed.path("opampd.yaml"): "settings"}
+    if what in named:
+        return named[what]
     for start, kind in {"anon_inode:[eventpoll]": "epoll", "pipe:": "pipe", "socket:": "socket", "/memfd:": "memfd", "anon_inode:[pidfd]": "pidfd"}.items():
         if what.startswith(start):
             return kind
@@ -84,7 +86,7 @@ def descriptors(role, pid, bed):
     for fd, what in sorted(proc.descriptors(pid).items()):
         kind = kind_of(what, fd, bed)
         counts[kind] = counts.get(kind, 0) + 1
-        if counts[kind] > DESCRIPTORS[policy_name(role)].get(kind, 0):
+        if counts[kind] > DESCRIPTORS[role].get(kind, 0):
             wrong.append(f"{role}: descriptor {fd} ({what}) is more than it was to be handed")
     if not {"/dev/null", "log", "socket"} <= set(counts):
         wrong.append(f"{role}: descriptors {counts}: some that it needs are not there")

@@ -74,9 +74,9 @@ filters_of(pid_t pid)
 	return count;
 }
 
-/* At a system call's stop: has it just loaded the last of its filters? */
+/* At a system call's stop: has it just loaded the last of its filters: the parent's, the log's, its own? */
 static int
-has_entered(pid_t pid, int wanted)
+has_entered(pid_t pid, pid_t parent)
 {
 	struct __ptrace_syscall_info info;
 	struct user_regs_struct r;
@@ -90,7 +90,7 @@ has_entered(pid_t pid, int wanted)
 		return 0;
 	return ((r.orig_rax == SYS_seccomp && r.rdi == 1) ||
 		   (r.orig_rax == SYS_prctl && r.rdi == PR_SET_SECCOMP)) &&
-	       filters_of(pid) >= wanted;
+	       filters_of(pid) >= filters_of(parent) + 2;
 }
 
 static void
@@ -103,7 +103,7 @@ let_go(pid_t pid)
 
 /* A child's stop.  1: it is one of those looked for, and in its sandbox. */
 static int
-childs_stop(pid_t pid, int status, const char *name, int wanted)
+childs_stop(pid_t pid, int status, const char *name, pid_t parent)
 {
 	int event = status >> 16, at_call = event == 0 && WSTOPSIG(status) == (SIGTRAP | 0x80);
 	int pass = event == 0 && !at_call && WSTOPSIG(status) != SIGTRAP ? WSTOPSIG(status) : 0;
@@ -115,7 +115,7 @@ childs_stop(pid_t pid, int status, const char *name, int wanted)
 		(void)ptrace(PTRACE_DETACH, pid, NULL, NULL);
 		return 0;
 	}
-	if (at_call && ours && has_entered(pid, wanted))
+	if (at_call && ours && has_entered(pid, parent))
 		return 1;
 	(void)ptrace(ours ? PTRACE_SYSCALL : PTRACE_CONT, pid, NULL, (void *)(long)pass);
 	return 0;
@@ -124,8 +124,8 @@ childs_stop(pid_t pid, int status, const char *name, int wanted)
 pid_t
 inject_catch(const char *name, int count, pid_t parent)
 {
-	/* the parent's by inheritance, the log's, its own */
-	int status, event, sig, wanted = filters_of(parent) + 2;
+
+	int status, event, sig;
 	pid_t pid = 0;
 
 	if (ptrace(PTRACE_SEIZE, parent, NULL, (void *)(long)PARENTS_OPTIONS) == -1)
@@ -148,7 +148,7 @@ inject_catch(const char *name, int count, pid_t parent)
 			    (void *)(long)(event == 0 && sig != SIGTRAP ? sig : 0));
 			continue;
 		}
-		if (!childs_stop(pid, status, name, wanted))
+		if (!childs_stop(pid, status, name, parent))
 			continue;
 		if (name != NULL)
 			break;
