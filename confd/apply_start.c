@@ -128,6 +128,7 @@ resume_base(struct apply *a)
 	    meta->source == SOURCE_LOCAL && meta->hash_len == 0) {
 		a->base = p->generation;
 		a->recompose = 1;
+		(void)put_in_place(a, a->base); /* the next one may lie there, unused */
 		apply_run(a, RUN_ENSURE, a->base);
 	}
 	free(meta);
