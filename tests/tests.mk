@@ -43,6 +43,8 @@ FUZZ_KEPT ?= $(O)/fuzz/kept
 .PHONY: fuzz-build fuzz-long
 fuzz-build:
 	@$(MAKE) -s $(JOBS) --no-print-directory $(FUZZ_BUILD) fuzz-programs
+fuzz-build-%:
+	@$(MAKE) -s --no-print-directory $(FUZZ_BUILD) $(O)/fuzz/fuzzer_$*
 fuzz-long: fuzz-build
 	@$(PYTHON) tests/lib/fuzz_long.py $(O)/fuzz $(FUZZ_KEPT) $(FUZZ_SECONDS) $(or $(FUZZ_JOBS),$(shell nproc))
 fuzz-programs: $(addprefix $(O)/fuzzer_,$(FUZZ_TARGETS))

@@ -132,11 +132,11 @@ turn(struct fuzz *f, int peer)
 
 /* The input with the right answer to our key in it. */
 static uint8_t *
-fill_in(const uint8_t *data, size_t size, size_t *len)
+fill_in(const uint8_t *data, size_t size, size_t *len, char accept[WSKEY_ACCEPT_SIZE])
 {
-	char key[WSKEY_SIZE], accept[WSKEY_ACCEPT_SIZE];
+	char key[WSKEY_SIZE];
 	const uint8_t *at = size == 0 ? NULL : memchr(data, '@', size);
-	uint8_t *out = malloc(size + sizeof(accept));
+	uint8_t *out = malloc(size + WSKEY_ACCEPT_SIZE);
 	size_t before = at == NULL ? size : (size_t)(at - data);
 
 	if (out == NULL || wskey_new(key) == -1 || wskey_accept(key, accept) == -1)
@@ -183,6 +183,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static char no_headers[] = "X-Token: t\r\n";
 	struct fuzz f = {0};
 	struct error err;
+	char accept[WSKEY_ACCEPT_SIZE];
 	uint8_t *bytes;
 	size_t len;
 	int sv[2];
@@ -206,8 +207,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	f.t = transport_new(base, sv[0], &set, &cb, &f, &err);
 	if (f.t == NULL)
 		abort();
-	bytes = fill_in(data + 2, size - 2, &len);
+	bytes = fill_in(data + 2, size - 2, &len, accept);
 	talk(&f, sv[1], bytes, len, data[1]);
+	if (f.opened && memmem(bytes, len, accept, strlen(accept)) == NULL)
+		abort(); /* it never showed that it read our key */
 	free(bytes);
 	close(sv[1]);
 	(void)event_base_loop(base, EVLOOP_NONBLOCK);

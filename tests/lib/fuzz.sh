@@ -14,7 +14,8 @@ for file in tests/fuzz/corpus/"$name"/*; do
 	esac
 done
 dictionary=tests/fuzz/dict/$name.dict
-[ -e "$dictionary" ] && set -- "-dict=$dictionary" || set --
+set --
+if [ -e "$dictionary" ]; then set -- "-dict=$dictionary"; fi
 export ASAN_OPTIONS=detect_leaks=1
 "$program" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -verbosity=0 -print_final_stats=1 \
 	"$@" -artifact_prefix="$program.crash-" "$program.new" "$seeds" 2>"$program.log" || {
