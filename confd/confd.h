@@ -62,7 +62,8 @@ extern const struct apply_ops confd_ops;
 void confd_settle(struct confd *c); /* after each event: what it changed is told */
 void confd_hold_over(struct confd *c);
 void confd_sync_netd(struct confd *c);
-void confd_effective(struct confd *c, uint32_t form, const void *data, size_t len);
+/* What they are is taken if it is news. */
+void confd_effective(struct confd *c, uint32_t form, struct apply_bytes *effective);
 void confd_save_description(struct confd *c);
 void confd_describe(struct confd *c, char *data, size_t len); /* data is taken */
 int confd_set_uid(struct confd *c, const uint8_t uid[UUID_SIZE]);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "apply_internal.h"
 #include "privsep/log.h"
 
 #define LAST_CALL_MS 2000 /* beyond agent.stop_timeout, at the end */
@@ -178,7 +179,8 @@ confd_open(struct confd *c, struct error *err)
 	if (make_timers(c) == -1)
 		return error_set(err, "no memory for timers");
 	store_cache(c->store, &cache);
-	c->description = (struct apply_bytes){cache.description, cache.description_len};
+	c->description =
+	    (struct apply_bytes){.data = cache.description, .len = cache.description_len};
 	identity_text(uid, c->uid);
 	confd_apply_settings(c, &set);
 	apply_init(&c->apply, &confd_ops, c, &set, c->store, uid);
@@ -204,7 +206,7 @@ confd_close(struct confd *c)
 		event_free(c->hold);
 	if (c->last_call != NULL)
 		event_free(c->last_call);
-	free(c->effective.data);
+	bytes_free(&c->effective);
 	free(c->description.data);
 	free(c->health_component.data);
 	c->ready = 0;

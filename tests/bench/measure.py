@@ -23,23 +23,33 @@ def memory(pids):
     return tuple(sum(r.get(key, 0) for r in sums) * 1024 / 1e6 for key in ("Pss", "Pss_Anon"))
 
 
-def memory_files(pids):
-    """Bytes in memory files (memfd) that these processes hold, each counted once: no process's own memory."""
-    seen = {}
-    for pid in pids:
-        try:
-            names = os.listdir(f"/proc/{pid}/fd")
-        except OSError:
-            continue
-        for name in names:
+def memory_files(pid):
+    """{inode: bytes} of the memory files (memfd) that a process holds open or has mapped."""
+    found = {}
+    try:
+        for name in os.listdir(f"/proc/{pid}/fd"):
             path = f"/proc/{pid}/fd/{name}"
-            try:
-                if os.readlink(path).startswith("/memfd:"):
-                    s = os.stat(path)
-                    seen[s.st_ino] = s.st_blocks * 512
-            except OSError:
-                pass
-    return sum(seen.values())
+            if os.readlink(path).startswith("/memfd:"):
+                s = os.stat(path)
+                found[s.st_ino] = s.st_blocks * 512
+        for line in proc.read(pid, "maps").splitlines():
+            if b"/memfd:" in line:
+                words = line.split()
+                begin, end = (int(w, 16) for w in words[0].split(b"-"))
+                found.setdefault(int(words[4]), end - begin)
+    except OSError:
+        pass
+    return found
+
+
+def all_memory(pids):
+    """MB: what is proportionally theirs, and the memory files that they hold, each counted once."""
+    files, total = {}, 0
+    for pid in pids:
+        r = rollup(pid)
+        total += (r.get("Pss", 0) - r.get("Pss_Shmem", 0)) * 1024
+        files.update(memory_files(pid))
+    return (total + sum(files.values())) / 1e6
 
 
 def cost(pids):
@@ -120,9 +130,9 @@ class Watch:
             now = time.time()
             alive = self.look(now)
             if self.sizes:
-                pids = [self.parent] + [p for p in alive if not self.not_ours(self.lives[p][0])]
-                used = memory(pids)[0] + memory_files(pids) / 1e6
-                self.peak = max(self.peak, used)
+                # one that has not executed its program yet is its parent's copy, and may become anything
+                pids = [self.parent] + [p for p in alive if self.lives[p][0] not in (self.before, []) and not self.not_ours(self.lives[p][0])]
+                self.peak = max(self.peak, all_memory(pids))
             self.stop.wait(0.0005)
 
     def of(self, test, since=0.0):
