@@ -120,7 +120,9 @@ struct apply_attempt {
 	int empty_map;
 	int trusted; /* ours alone is new in it: no validation */
 	int validated;
-	struct apply_bytes hash, remote, text;
+	struct apply_bytes hash;
+	struct apply_bytes remote, text; /* until they are on disk */
+	int has_remote;
 	uint64_t generation; /* from the trial on */
 	uint64_t made_ns;    /* of one that is recalled: what started before has not read it */
 	int reload;          /* was switched by a signal */

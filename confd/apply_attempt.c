@@ -340,9 +340,13 @@ write_generation(struct apply *a, struct error *err)
 	r = store_generation_make(a->store, meta, a->try.remote.data, a->try.remote.len,
 	    a->try.text.data, a->try.text.len, err);
 	free(meta);
-	if (r == 0)
-		a->try.generation = a->next++;
-	return r;
+	if (r == -1)
+		return -1;
+	a->try.generation = a->next++;
+	a->try.has_remote = a->try.remote.data != NULL;
+	bytes_free(&a->try.remote);
+	bytes_free(&a->try.text);
+	return 0;
 }
 
 static int

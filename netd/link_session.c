@@ -17,6 +17,9 @@
 #define FULL_MS     1000 /* between two ReportFullState: an agent that counts wrongly is no loop */
 
 typedef Opamp__Proto__V1__AgentToServer Report;
+typedef Opamp__Proto__V1__EffectiveConfig Effective;
+
+#define FIELD_EFFECTIVE_CONFIG 6 /* of AgentToServer */
 typedef Opamp__Proto__V1__ServerToAgent Answer;
 
 static void on_silence(evutil_socket_t fd, short what, void *arg);
@@ -386,11 +389,68 @@ compare_files(const void *a, const void *b)
 	return strcmp((*x)->key, (*y)->key);
 }
 
-/* whole: the first report of a connection, and complete: the agent began anew (a reload). */
-static void
-take_report(struct link_session *s, Report *r, int whole)
+/* A large configuration of one file, as it stands in the message; NULL: it has to be unpacked. */
+static char *
+copy_effective(const struct wire_part *part)
 {
-	Opamp__Proto__V1__AgentConfigMap *files;
+	struct wire_part map, file;
+	struct error err;
+	char *data;
+
+	if (wire_scan_known(&opamp__proto__v1__effective_config__descriptor, part->data, part->len,
+		&err) != 1 ||
+	    wire_field(part->data, part->len, 1, &map) != 1 ||
+	    wire_field(map.data, map.len, 1, &file) != 1)
+		return NULL;
+	data = malloc(part->len + 1);
+	if (data != NULL)
+		memcpy(data, part->data, part->len);
+	return data;
+}
+
+static void
+take_effective(struct link_session *s, Effective *e)
+{
+	Opamp__Proto__V1__AgentConfigMap *files = e->config_map;
+	size_t len;
+	char *data;
+
+	if (files != NULL && files->n_config_map > 1) /* Go sends maps in any order */
+		qsort(files->config_map, files->n_config_map, sizeof(*files->config_map),
+		    compare_files);
+	data = pack(&e->base, &len);
+	s->effective_due |= keep(&s->effective, data, len);
+}
+
+/* The effective configuration is most of what an agent says: it is not taken apart to be put together. */
+static void
+take_large_effective(struct link_session *s, const struct wire_part *part)
+{
+	char *data = copy_effective(part);
+	struct error err;
+	Effective *e;
+
+	if (data != NULL) {
+		s->effective_due |= keep(&s->effective, data, part->len);
+		return;
+	}
+	e = (Effective *)wire_unpack(
+	    &opamp__proto__v1__effective_config__descriptor, part->data, part->len, &err);
+	if (e == NULL) {
+		log_error("the agent's effective configuration: %s", err.text);
+		return;
+	}
+	take_effective(s, e);
+	wire_free(&e->base);
+}
+
+/*
+ * whole: the first report of a connection, and complete: the agent began anew (a reload).  part: its effective
+ * configuration, if that is not in r.
+ */
+static void
+take_report(struct link_session *s, Report *r, const struct wire_part *part, int whole)
+{
 	struct error err;
 	size_t len;
 	char *data;
@@ -400,14 +460,10 @@ take_report(struct link_session *s, Report *r, int whole)
 		data = pack(&r->agent_description->base, &len);
 		s->description_due |= keep(&s->description, data, len);
 	}
-	if (r->effective_config != NULL) {
-		files = r->effective_config->config_map;
-		if (files != NULL && files->n_config_map > 1) /* Go sends maps in any order */
-			qsort(files->config_map, files->n_config_map, sizeof(*files->config_map),
-			    compare_files);
-		data = pack(&r->effective_config->base, &len);
-		s->effective_due |= keep(&s->effective, data, len);
-	}
+	if (part->data != NULL)
+		take_large_effective(s, part);
+	else if (r->effective_config != NULL)
+		take_effective(s, r->effective_config);
 	if (r->health != NULL) {
 		news = link_health_take(&s->health, r->health, &s->all->baseline, &err);
 		if (news == -1)
@@ -478,6 +534,7 @@ int
 link_session_message(struct link_session *s, const void *data, size_t len, char **answer,
     size_t *answer_len, struct error *err)
 {
+	struct wire_part effective;
 	struct error why;
 	Report *r;
 	int first, answered;
@@ -485,7 +542,8 @@ link_session_message(struct link_session *s, const void *data, size_t len, char 
 	if (!s->connected)
 		link_session_connected(s); /* plain HTTP, or it spoke after it had left */
 	alive(s);
-	r = (Report *)wire_unpack(&opamp__proto__v1__agent_to_server__descriptor, data, len, &why);
+	r = (Report *)wire_unpack_beside(&opamp__proto__v1__agent_to_server__descriptor, data, len,
+	    FIELD_EFFECTIVE_CONFIG, &effective, &why);
 	if (r == NULL)
 		return refuse(s, NULL, why.text, answer, answer_len, err);
 	if (r->instance_uid.len != sizeof(s->all->uid)) {
@@ -497,7 +555,7 @@ link_session_message(struct link_session *s, const void *data, size_t len, char 
 	follow_sequence(s, r);
 	first = s->first;
 	s->first = 0;
-	take_report(s, r, first && r->agent_description != NULL);
+	take_report(s, r, &effective, first && r->agent_description != NULL);
 	answered = reply(s, r, first, answer, answer_len, err);
 	if (r->agent_disconnect != NULL)
 		link_session_disconnected(s);

@@ -99,6 +99,35 @@ pack(const ProtobufCMessage *m, size_t *len, struct error *err)
 	return data;
 }
 
+/* A message of the agent's without what is not in the protocol: as it is where nothing else is in it. */
+static char *
+repack(const ProtobufCMessageDescriptor *d, const void *blob, size_t len, size_t *packed_len,
+    struct error *err)
+{
+	int known = wire_scan_known(d, blob, len, err);
+	ProtobufCMessage *m;
+	char *packed;
+
+	if (known == -1)
+		return NULL;
+	if (known) {
+		packed = malloc(len + 1);
+		if (packed == NULL) {
+			(void)error_set(err, "no memory for %zu bytes of a report", len);
+			return NULL;
+		}
+		memcpy(packed, blob, len);
+		*packed_len = len;
+		return packed;
+	}
+	m = wire_unpack(d, blob, len, err);
+	if (m == NULL)
+		return NULL;
+	packed = pack(m, packed_len, err);
+	wire_free(m);
+	return packed;
+}
+
 static int
 redescribe(struct report *r, struct error *err)
 {
@@ -244,7 +273,6 @@ pack_text(const void *blob, size_t len, size_t *packed_len, struct error *err)
 int
 report_effective(struct report *r, uint32_t form, const void *blob, size_t len, struct error *err)
 {
-	ProtobufCMessage *e;
 	size_t packed_len;
 	char *packed;
 
@@ -255,11 +283,10 @@ report_effective(struct report *r, uint32_t form, const void *blob, size_t len, 
 	} else {
 		if (form == EFFECTIVE_NONE)
 			len = 0;
-		e = wire_unpack(&opamp__proto__v1__effective_config__descriptor, blob, len, err);
-		if (e == NULL)
+		packed = repack(
+		    &opamp__proto__v1__effective_config__descriptor, blob, len, &packed_len, err);
+		if (packed == NULL)
 			return error_prefix(err, "the effective configuration");
-		packed = pack(e, &packed_len, err);
-		wire_free(e);
 	}
 	if (packed == NULL)
 		return -1;

@@ -13,8 +13,10 @@
 
 #define PATH_SIZE 256
 
+#define LARGE (64 * KIB) /* less is copied: that costs nothing */
+
 struct scan {
-	size_t fields;
+	size_t fields, unknown;
 	char path[PATH_SIZE];
 	struct error *err;
 };
@@ -191,6 +193,7 @@ scan_message(struct scan *s, const ProtobufCMessageDescriptor *d, struct bytes b
 		if (varint(&b, &tag) == -1 || tag >> 3 == 0 || tag >> 3 > 0x1fffffff)
 			return fault(s, "a broken field number");
 		f = protobuf_c_message_descriptor_get_field(d, (unsigned)(tag >> 3));
+		s->unknown += f == NULL;
 		if (f != NULL) {
 			place = (unsigned)(f - d->fields);
 			if (place < 64 && ++counts[place] > LIMIT_PB_ELEMENTS)
@@ -212,6 +215,57 @@ wire_scan(const ProtobufCMessageDescriptor *d, const uint8_t *data, size_t len, 
 	struct scan s = {.err = err};
 
 	return scan_message(&s, d, (struct bytes){data, data + len}, 1);
+}
+
+int
+wire_scan_known(
+    const ProtobufCMessageDescriptor *d, const uint8_t *data, size_t len, struct error *err)
+{
+	struct scan s = {.err = err};
+
+	if (scan_message(&s, d, (struct bytes){data, data + len}, 1) == -1)
+		return -1;
+	return s.unknown == 0;
+}
+
+size_t
+wire_field(const uint8_t *data, size_t len, uint32_t field, struct wire_part *part)
+{
+	struct bytes b = {data, data + len};
+	uint64_t tag, v;
+	size_t found = 0;
+
+	*part = (struct wire_part){0};
+	while (b.p < b.end) {
+		const uint8_t *begin = b.p;
+
+		if (varint(&b, &tag) == -1)
+			return 0;
+		switch (tag & 7) {
+		case 0:
+			if (varint(&b, &v) == -1)
+				return 0;
+			continue;
+		case 1:
+		case 5:
+			v = (tag & 7) == 1 ? 8 : 4;
+			break;
+		case 2:
+			if (varint(&b, &v) == -1)
+				return 0;
+			break;
+		default:
+			return 0;
+		}
+		if (v > (uint64_t)(b.end - b.p))
+			return 0;
+		if (tag == ((uint64_t)field << 3 | 2)) {
+			found++;
+			*part = (struct wire_part){b.p, (size_t)v, begin, b.p + v};
+		}
+		b.p += v;
+	}
+	return found;
 }
 
 /* The scan has bounded the depth of what is walked here. */
@@ -253,14 +307,13 @@ drop_unknown(ProtobufCMessage *m)
 	}
 }
 
-ProtobufCMessage *
-wire_unpack(const ProtobufCMessageDescriptor *d, const uint8_t *data, size_t len, struct error *err)
+/* Scanned already. */
+static ProtobufCMessage *
+unpack(const ProtobufCMessageDescriptor *d, const uint8_t *data, size_t len, struct error *err)
 {
 	struct budget budget;
 	ProtobufCMessage *m;
 
-	if (wire_scan(d, data, len, err) == -1)
-		return NULL;
 	budget_init(&budget, LIMIT_PB_BUDGET_FACTOR * len + MIB);
 	m = protobuf_c_message_unpack(d, &budget.allocator, len, data);
 	if (m == NULL) {
@@ -270,6 +323,41 @@ wire_unpack(const ProtobufCMessageDescriptor *d, const uint8_t *data, size_t len
 		return NULL;
 	}
 	drop_unknown(m);
+	return m;
+}
+
+ProtobufCMessage *
+wire_unpack(const ProtobufCMessageDescriptor *d, const uint8_t *data, size_t len, struct error *err)
+{
+	return wire_scan(d, data, len, err) == -1 ? NULL : unpack(d, data, len, err);
+}
+
+ProtobufCMessage *
+wire_unpack_beside(const ProtobufCMessageDescriptor *d, const uint8_t *data, size_t len,
+    uint32_t field, struct wire_part *part, struct error *err)
+{
+	ProtobufCMessage *m;
+	size_t before, after;
+	uint8_t *rest;
+
+	*part = (struct wire_part){0};
+	if (wire_scan(d, data, len, err) == -1)
+		return NULL;
+	if (wire_field(data, len, field, part) != 1 || part->len < LARGE) {
+		*part = (struct wire_part){0};
+		return unpack(d, data, len, err);
+	}
+	before = (size_t)(part->begin - data);
+	after = len - (size_t)(part->end - data);
+	rest = malloc(before + after + 1);
+	if (rest == NULL) {
+		error_set(err, "protobuf: no memory for %zu bytes", before + after);
+		return NULL;
+	}
+	memcpy(rest, data, before);
+	memcpy(rest + before, part->end, after);
+	m = unpack(d, rest, before + after, err);
+	free(rest);
 	return m;
 }
 

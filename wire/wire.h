@@ -30,6 +30,29 @@ ProtobufCMessage *wire_unpack(
 void wire_free(ProtobufCMessage *m);
 
 /*
+ * As wire_scan.  1: the bytes may be handed on as they are; 0: there are fields in them that are not in the
+ * descriptor, which unpacking would drop.
+ */
+int wire_scan_known(
+    const ProtobufCMessageDescriptor *d, const uint8_t *data, size_t len, struct error *err);
+
+struct wire_part { /* a length-delimited field, borrowed from its message */
+	const uint8_t *data;
+	size_t len;
+	const uint8_t *begin, *end; /* with its key and length */
+};
+
+/* How many fields of that number a scanned message has, and the last of them; 0 for other wire types. */
+size_t wire_field(const uint8_t *data, size_t len, uint32_t field, struct wire_part *part);
+
+/*
+ * wire_unpack, but one large field of that number stays where it is: part->data is it, and the message is without
+ * it.  NULL where it is small, not there, or there more than once, and then the message is whole.
+ */
+ProtobufCMessage *wire_unpack_beside(const ProtobufCMessageDescriptor *d, const uint8_t *data,
+    size_t len, uint32_t field, struct wire_part *part, struct error *err);
+
+/*
  * The varint header of a message received over WebSocket must be 0 (any encoding of up to ten bytes).
  * *body and *body_len get what follows; an empty body is a valid empty message (FR-03, FR-04).
  */

@@ -114,11 +114,11 @@ class Watch:
         for pid in alive:
             life = self.lives.get(pid)
             # a new one is a copy of its parent until it has executed its program
-            if life is None or life[0] == self.before:
+            if life is None or life[0] in (self.before, []):
                 words = proc.arguments(pid)
                 if life is None:
                     self.lives[pid] = [words, now, None]
-                elif words != self.before:
+                elif words not in (self.before, []):
                     life[0], life[1] = words, now
         for pid, life in self.lives.items():
             if life[2] is None and pid not in alive:
