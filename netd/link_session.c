@@ -37,13 +37,23 @@ link_sessions_init(struct link_sessions *all, struct child *child)
 }
 
 static void
+drop(struct link_blob *b)
+{
+	if (b->view.mapped != 0)
+		memfd_view_end(&b->view);
+	else
+		free(b->data);
+	*b = (struct link_blob){0};
+}
+
+static void
 free_session(struct link_session *s)
 {
 	LIST_REMOVE(s, entry);
 	event_free(s->silence);
 	link_health_clear(&s->health);
 	free(s->description.data);
-	free(s->effective.data);
+	drop(&s->effective);
 	free(s);
 }
 
@@ -105,11 +115,16 @@ send_connected(struct link_session *s)
 }
 
 static void
-send_blob(struct link_session *s, uint32_t type, const struct link_blob *b)
+send_blob(struct link_session *s, uint32_t type, struct link_blob *b)
 {
 	struct msg_blob m = {.start = s->start};
 
-	child_send_blob(s->all->child, PROC_CONFD, type, &m, NULL, 0, b->data, b->len);
+	if (b->view.mapped == 0 || b->view.fd == -1) {
+		child_send_blob(s->all->child, PROC_CONFD, type, &m, NULL, 0, b->data, b->len);
+		return;
+	}
+	child_send(s->all->child, PROC_CONFD, type, &m, NULL, 0, b->view.fd);
+	b->view.fd = -1; /* if confd dies, the next one is given a copy */
 }
 
 static void
@@ -360,7 +375,7 @@ keep(struct link_blob *b, char *data, size_t len)
 		free(data);
 		return 0;
 	}
-	free(b->data);
+	drop(b);
 	b->data = data;
 	b->len = len;
 	b->known = 1;
@@ -389,25 +404,6 @@ compare_files(const void *a, const void *b)
 	return strcmp((*x)->key, (*y)->key);
 }
 
-/* A large configuration of one file, as it stands in the message; NULL: it has to be unpacked. */
-static char *
-copy_effective(const struct wire_part *part)
-{
-	struct wire_part map, file;
-	struct error err;
-	char *data;
-
-	if (wire_scan_known(&opamp__proto__v1__effective_config__descriptor, part->data, part->len,
-		&err) != 1 ||
-	    wire_field(part->data, part->len, 1, &map) != 1 ||
-	    wire_field(map.data, map.len, 1, &file) != 1)
-		return NULL;
-	data = malloc(part->len + 1);
-	if (data != NULL)
-		memcpy(data, part->data, part->len);
-	return data;
-}
-
 static void
 take_effective(struct link_session *s, Effective *e)
 {
@@ -422,26 +418,50 @@ take_effective(struct link_session *s, Effective *e)
 	s->effective_due |= keep(&s->effective, data, len);
 }
 
-/* The effective configuration is most of what an agent says: it is not taken apart to be put together. */
+/* 1: it has one file and nothing unknown: it may go on as it stands. */
+static int
+is_plain(const struct wire_part *part)
+{
+	struct wire_part map, file;
+	struct error err;
+
+	return wire_scan_known(&opamp__proto__v1__effective_config__descriptor, part->data,
+		   part->len, &err) == 1 &&
+	       wire_field(part->data, part->len, 1, &map) == 1 &&
+	       wire_field(map.data, map.len, 1, &file) == 1;
+}
+
+/* Most of what an agent says is its configuration: a large one is in memory once, for confd and netd too. */
 static void
 take_large_effective(struct link_session *s, const struct wire_part *part)
 {
-	char *data = copy_effective(part);
+	struct link_blob *b = &s->effective;
 	struct error err;
 	Effective *e;
+	int fd;
 
-	if (data != NULL) {
-		s->effective_due |= keep(&s->effective, data, part->len);
+	if (!is_plain(part)) {
+		e = (Effective *)wire_unpack(
+		    &opamp__proto__v1__effective_config__descriptor, part->data, part->len, &err);
+		if (e == NULL)
+			log_error("the agent's effective configuration: %s", err.text);
+		else
+			take_effective(s, e);
+		wire_free(e == NULL ? NULL : &e->base);
 		return;
 	}
-	e = (Effective *)wire_unpack(
-	    &opamp__proto__v1__effective_config__descriptor, part->data, part->len, &err);
-	if (e == NULL) {
+	if (b->known && b->len == part->len && memcmp(b->data, part->data, part->len) == 0)
+		return;
+	drop(b);
+	fd = memfd_seal("effective", part->data, part->len, &err);
+	if (fd == -1 || memfd_view(fd, LIMIT_MEMFD, &b->view, &err) == -1) {
 		log_error("the agent's effective configuration: %s", err.text);
 		return;
 	}
-	take_effective(s, e);
-	wire_free(&e->base);
+	b->data = b->view.data;
+	b->len = b->view.len;
+	b->known = 1;
+	s->effective_due = 1;
 }
 
 /*

@@ -354,8 +354,7 @@ on_blob(struct uplink *u, struct message *m)
 			&u->report, health, m->tail, m->tail_len, view.data, view.len, &err),
 		    &err);
 	else if (m->type == MSG_NET_EFFECTIVE)
-		took(u, report_effective(&u->report, effective->form, view.data, view.len, &err),
-		    &err);
+		took(u, report_effective(&u->report, effective->form, &view, &err), &err);
 	else
 		took(u, report_status(&u->report, status->status, view.data, view.len, &err), &err);
 	memfd_view_end(&view);

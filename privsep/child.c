@@ -3,6 +3,7 @@
  */
 #include "child.h"
 
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,8 @@
 
 #include "log.h"
 #include "memfd.h"
+
+#define LARGE_BLOCK (256 * 1024) /* what malloc takes from the kernel, and gives back, by itself */
 
 uint64_t
 now_ms(void)
@@ -171,6 +174,9 @@ prepare_libc(void)
 {
 	static unsigned char numbers[2048];
 
+	/* by itself glibc keeps up to 32 MiB, once freed, for more of the like, which seldom comes */
+	(void)mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
+	(void)mallopt(M_TRIM_THRESHOLD, LARGE_BLOCK);
 	/* libm and OpenSSL look for the time zone */
 	(void)setenv("TZ", "UTC0", 1);
 	tzset();

@@ -263,7 +263,9 @@ effective(struct fake *f, const char *text)
 {
 	struct error err;
 
-	took(f, report_effective(&f->r, EFFECTIVE_TEXT, text, strlen(text), &err));
+	took(f,
+	    report_effective(&f->r, EFFECTIVE_TEXT,
+		&(struct memfd_view){.data = (char *)(uintptr_t)text, .len = strlen(text)}, &err));
 }
 
 static inline void
