@@ -21,7 +21,8 @@ const struct setting_rule setting_rules[SET_COUNT] = {
 	    .words = (words_),                                                                     \
 	    .otherwise = (otherwise_),                                                             \
 	    .required = (required_),                                                               \
-	    .to = (to_)},
+	    .to = (to_),                                                                           \
+	    .meaning = (meaning_)},
     SETTING_TABLE
 #undef SETTING
 };

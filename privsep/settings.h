@@ -37,7 +37,8 @@ struct setting_rule {
 	const char *words;     /* ENUM */
 	const char *otherwise; /* the default as it would stand in the file; NULL = none */
 	int required;
-	uint32_t to; /* set of 1u << enum proc */
+	uint32_t to;         /* set of 1u << enum proc */
+	const char *meaning; /* one line for the man page */
 };
 
 #include "settings_keys.h"
@@ -51,9 +52,6 @@ enum setting {
 };
 
 extern const struct setting_rule setting_rules[SET_COUNT];
-
-/* One line for the man page; why and what to do, for a key that is refused. */
-const char *setting_meaning(enum setting key);
 
 struct settings {
 	char *data; /* owned */

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "wire/http.h"
+#include "netd/http.h"
 
 static struct http_head head;
 
