@@ -5,8 +5,10 @@
 #   make demo            install what is needed, build, show it at work; DEMO=check does not wait for you
 #   make V=1             the same, each command shown
 #   make check-proof     the long proofs (tests/proof)
+#   make bench           what opampd costs, measured beside opampsupervisor; BENCH=short in minutes
 #   make fuzz            every fuzz target, FUZZ_SECONDS each (clang)
-#   make fuzz-messages   ten million messages between our processes (clang); MESSAGES=NUMBER
+#   make fuzz-long       all of them in turn for FUZZ_SECONDS=7200, what is found kept and made small
+#   make coverage        what the fuzz corpora and unit tests reach
 #   make doc             man pages and documents, into build/doc
 #   make install         into DESTDIR, PREFIX (/usr/local), SYSCONFDIR (/etc); make uninstall
 #
@@ -60,6 +62,10 @@ endif
 HARDEN := -fstack-protector-strong -fstack-clash-protection -fcf-protection=full \
 	-ftrivial-auto-var-init=zero -fzero-call-used-regs=used-gpr -fno-strict-overflow -fPIE -fvisibility=hidden
 HARDEN_LD := -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code -Wl,--as-needed
+# small: what nothing refers to is left out, relative relocations are packed (glibc 2.36 reads that), and no
+# tables for exceptions, which C has none of: a debugger has its own in what strip takes away
+SMALL := -ffunction-sections -fdata-sections -fno-unwind-tables $(if $(SAN),,-fno-asynchronous-unwind-tables)
+HARDEN_LD += -Wl,--gc-sections -Wl,-z,pack-relative-relocs
 ifeq ($(SAN),)
 OPT := -O2 -D_FORTIFY_SOURCE=3
 else
@@ -82,7 +88,7 @@ LIBS_JSON    := $(call pkg,--libs,jansson)
 
 CPPFLAGS_OURS := -D_GNU_SOURCE -DOPAMPD_VERSION='"$(VERSION)"' -DOPAMPD_LIBEXECDIR='"$(LIBEXECDIR)"' \
 	-DOPAMPD_SYSCONFDIR='"$(SYSCONFDIR)"' -I. -I$(O)/gen
-CFLAGS_OURS := -std=gnu11 -g $(OPT) $(WARN) $(HARDEN) $(MAP) $(CFLAGS_EVENT)
+CFLAGS_OURS := -std=gnu11 -g $(OPT) $(WARN) $(HARDEN) $(SMALL) $(MAP) $(CFLAGS_EVENT)
 
 # ---- sources: NAME_main is the file with main(); everything else of a folder goes into its archive
 ALL_PROGRAMS := opampd opampd-netd opampd-connect opampd-link opampd-confd opampd-merge opampd-procd opampctl
@@ -105,7 +111,7 @@ LIBS_opampd-procd   := $(LIBS_EVENT) $(LIBS_SANDBOX)
 LIBS_opampctl       := $(LIBS_JSON) $(LIBS_EVENT) $(LIBS_SANDBOX)
 LIBS_ALL := $(LIBS_EVENT_SSL) $(LIBS_PB) $(LIBS_WSLAY) $(LIBS_SSL) $(LIBS_YAML) $(LIBS_JSON) $(LIBS_SANDBOX)
 
-FOLDERS := privsep netd confd procd ctl
+FOLDERS := privsep wire netd confd procd ctl
 MAINS := $(foreach p,$(PROGRAMS),$(MAIN_$(p)))
 SOURCES := $(sort $(wildcard $(addsuffix /*.c,$(FOLDERS))))
 $(foreach f,$(FOLDERS),$(eval OBJ_$(f) := $(patsubst %.c,$(O)/%.o,$(filter-out $(MAINS),$(sort $(wildcard $(f)/*.c))))))
@@ -114,7 +120,8 @@ GEN_H := $(GEN_C:.c=.h)
 ARCHIVES := $(foreach f,$(FOLDERS),$(O)/lib$(f).a) $(O)/libproto.a
 # netd, confd, procd and ctl never see each other's archives
 ARCHIVES_privsep := $(O)/libprivsep.a
-ARCHIVES_netd  := $(O)/libnetd.a $(O)/libproto.a $(O)/libprivsep.a
+ARCHIVES_wire  := $(O)/libwire.a $(O)/libproto.a $(O)/libprivsep.a
+ARCHIVES_netd  := $(O)/libnetd.a $(O)/libwire.a $(O)/libproto.a $(O)/libprivsep.a
 ARCHIVES_confd := $(O)/libconfd.a $(O)/libprivsep.a
 ARCHIVES_procd := $(O)/libprocd.a $(O)/libprivsep.a
 ARCHIVES_ctl   := $(O)/libctl.a $(O)/libprivsep.a

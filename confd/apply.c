@@ -15,8 +15,21 @@
 void
 bytes_free(struct apply_bytes *b)
 {
-	free(b->data);
-	*b = (struct apply_bytes){NULL, 0};
+	if (b->view.mapped != 0)
+		memfd_view_end(&b->view);
+	else
+		free(b->data);
+	*b = (struct apply_bytes){0};
+}
+
+void
+bytes_move(struct apply_bytes *to, struct apply_bytes *from)
+{
+	struct apply_bytes b = *from;
+
+	*from = (struct apply_bytes){0};
+	bytes_free(to);
+	*to = b;
 }
 
 int
@@ -29,7 +42,7 @@ bytes_copy(struct apply_bytes *to, const void *data, size_t len)
 	if (len > 0)
 		memcpy(copy, data, len);
 	copy[len] = '\0';
-	free(to->data);
+	bytes_free(to);
 	to->data = copy;
 	to->len = len;
 	return 0;

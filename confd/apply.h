@@ -17,6 +17,7 @@
 #define CONFD_APPLY_H
 
 #include "privsep/child.h"
+#include "privsep/memfd.h"
 #include "store.h"
 
 #define APPLY_WORDS_MS    2000  /* the agent's last words come after its end, or not at all */
@@ -62,10 +63,16 @@ struct apply_settings {
 	uint32_t port; /* link's */
 };
 
+struct apply_bytes {
+	char *data;
+	size_t len;
+	struct memfd_view view; /* what data lies in; zero: data is malloc'd */
+};
+
 struct apply_ops {
 	/* MERGE_COMPOSE (emitted NULL) or MERGE_CHECK; a new job drops the one before */
-	void (*merge)(void *ctx, uint32_t job, uint32_t kind, const void *remote, size_t remote_len,
-	    const void *emitted, size_t emitted_len);
+	void (*merge)(void *ctx, uint32_t job, uint32_t kind, struct apply_bytes *remote,
+	    struct apply_bytes *emitted);
 	void (*run)(void *ctx, const struct msg_run *m);
 	void (*stop)(void *ctx, const struct msg_run *m);
 	void (*job)(void *ctx, const struct msg_job *m);
@@ -99,11 +106,6 @@ struct apply_agent { /* what is known of the agent, by every source */
 	struct apply_words run_words, job_words;
 };
 
-struct apply_bytes {
-	char *data;
-	size_t len;
-};
-
 struct apply_told {      /* the remote configuration status, as the server was told it */
 	uint32_t status; /* enum config_status */
 	int passing;
@@ -118,7 +120,9 @@ struct apply_attempt {
 	int empty_map;
 	int trusted; /* ours alone is new in it: no validation */
 	int validated;
-	struct apply_bytes hash, remote, text;
+	struct apply_bytes hash;
+	struct apply_bytes remote, text; /* until they are on disk */
+	int has_remote;
 	uint64_t generation; /* from the trial on */
 	uint64_t made_ns;    /* of one that is recalled: what started before has not read it */
 	int reload;          /* was switched by a signal */
@@ -187,8 +191,8 @@ void apply_free(struct apply *a);
 
 /* ---- what happens */
 
-/* netd: an offer (offer.h); data is taken. */
-void apply_offer(struct apply *a, char *data, size_t len);
+/* netd: an offer (offer.h), which is taken. */
+void apply_offer(struct apply *a, struct apply_bytes *offer);
 /* The server's restart command; -1: err says why not. */
 int apply_restart(struct apply *a, int by_server, struct error *err);
 /* Something that goes into every configuration may have changed. */
@@ -198,7 +202,8 @@ void apply_uid(struct apply *a, const char *uid_text);
 void apply_end(struct apply *a);
 int apply_ended(const struct apply *a);
 
-void apply_merged(struct apply *a, const struct msg_merge *m, char *data, size_t len); /* taken */
+/* merge's answer, which is taken. */
+void apply_merged(struct apply *a, const struct msg_merge *m, struct apply_bytes *answer);
 
 void apply_procd_up(struct apply *a);
 void apply_procd_down(struct apply *a);

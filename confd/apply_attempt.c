@@ -64,8 +64,12 @@ take_raw(struct apply *a)
 static void
 ask_merge(struct apply *a, uint32_t kind)
 {
-	a->ops->merge(a->ctx, ++a->job, kind, a->try.remote.data, a->try.remote.len,
-	    kind == MERGE_CHECK ? a->try.text.data : NULL, a->try.text.len);
+	/* who judges the result needs nothing but it, and reads the local files again */
+	if (kind == MERGE_CHECK)
+		a->ops->merge(a->ctx, ++a->job, kind, NULL, &a->try.text);
+	else
+		a->ops->merge(a->ctx, ++a->job, kind,
+		    a->try.remote.data != NULL ? &a->try.remote : NULL, NULL);
 }
 
 void
@@ -114,7 +118,7 @@ apply_attempt_identity(struct apply *a, int trusted)
 		log_warn("%s", err.text);
 		return;
 	}
-	a->try.remote = (struct apply_bytes){remote, len};
+	a->try.remote = (struct apply_bytes){.data = remote, .len = len};
 	if (a->set.accepts && a->committed_hash.len > 0 &&
 	    bytes_copy(&a->try.hash, a->committed_hash.data, a->committed_hash.len) == -1) {
 		log_error("no memory for the configuration's hash");
@@ -137,19 +141,25 @@ apply_begin_base(struct apply *a)
 }
 
 static int
-read_composed(struct apply *a, const char *data, size_t len, struct error *err)
+read_composed(struct apply *a, struct apply_bytes *answer, struct error *err)
 {
 	struct record r;
 	struct record_entry e;
 	size_t pos = 0;
 
-	if (record_open(&r, data, len, err) == -1)
+	if (record_open(&r, answer->data, answer->len, err) == -1)
 		return -1;
 	while (record_next(&r, &pos, RESULT_WARNING, &e))
 		log_warn("%.*s", (int)e.len, e.value);
 	if (!record_find(&r, RESULT_EFFECTIVE, &e) || e.len > LIMIT_YAML_OUTPUT)
 		return error_set(err, "merge gave no configuration");
-	return bytes_copy(&a->try.text, e.value, e.len) == -1 ? error_set(err, "no memory") : 0;
+	if (answer->view.mapped == 0)
+		return bytes_copy(&a->try.text, e.value, e.len) == -1 ? error_set(err, "no memory")
+								      : 0;
+	bytes_move(&a->try.text, answer);
+	a->try.text.data = (char *)(uintptr_t)e.value;
+	a->try.text.len = e.len;
+	return 0;
 }
 
 static int
@@ -174,18 +184,18 @@ runs_text(struct apply *a)
 }
 
 void
-apply_merged(struct apply *a, const struct msg_merge *m, char *data, size_t len)
+apply_merged(struct apply *a, const struct msg_merge *m, struct apply_bytes *answer)
 {
 	struct error err;
 	int composing = a->phase == APPLY_COMPOSE;
 
 	if (a->ending || m->job != a->job || (!composing && a->phase != APPLY_CHECK) ||
 	    m->kind != (composing ? MERGE_COMPOSE : MERGE_CHECK)) {
-		free(data);
+		bytes_free(answer);
 		return; /* of an attempt that was superseded */
 	}
 	if (m->status == MERGE_REFUSED) {
-		apply_fail(a, 0, "%.*s", (int)len, data);
+		apply_fail(a, 0, "%.*s", (int)answer->len, answer->data);
 	} else if (m->status != MERGE_DONE_OK) {
 		apply_fail(a, 1,
 		    "putting the configuration together took too much time or memory, or was "
@@ -193,7 +203,7 @@ apply_merged(struct apply *a, const struct msg_merge *m, char *data, size_t len)
 		    m->code);
 	} else if (!composing) {
 		text_ready(a);
-	} else if (read_composed(a, data, len, &err) == -1) {
+	} else if (read_composed(a, answer, &err) == -1) {
 		apply_fail(a, 1, "reading what was put together: %s", err.text);
 	} else if (runs_text(a)) {
 		text_ready(a); /* it was judged when it was new */
@@ -201,7 +211,7 @@ apply_merged(struct apply *a, const struct msg_merge *m, char *data, size_t len)
 		apply_enter(a, APPLY_CHECK);
 		ask_merge(a, MERGE_CHECK);
 	}
-	free(data);
+	bytes_free(answer);
 }
 
 /* ---- the agent's own check */
@@ -330,9 +340,13 @@ write_generation(struct apply *a, struct error *err)
 	r = store_generation_make(a->store, meta, a->try.remote.data, a->try.remote.len,
 	    a->try.text.data, a->try.text.len, err);
 	free(meta);
-	if (r == 0)
-		a->try.generation = a->next++;
-	return r;
+	if (r == -1)
+		return -1;
+	a->try.generation = a->next++;
+	a->try.has_remote = a->try.remote.data != NULL;
+	bytes_free(&a->try.remote);
+	bytes_free(&a->try.text);
+	return 0;
 }
 
 static int

@@ -69,7 +69,7 @@ apply_commit(struct apply *a)
 	a->held = 0;
 	a->again = 0;
 	a->local_error[0] = '\0';
-	a->committed_offer = a->try.remote.data != NULL;
+	a->committed_offer = a->try.has_remote;
 	if (bytes_copy(&a->committed_hash, a->try.hash.data, a->try.hash.len) == -1)
 		bytes_free(&a->committed_hash);
 	if (has_offer)

@@ -20,6 +20,7 @@ uint32_t apply_flags(const struct apply *a);
 int apply_same_text(struct apply *a, uint64_t generation, uint64_t other);
 void text_trim(char *text); /* cut in the middle of a character: before it */
 void bytes_free(struct apply_bytes *b);
+void bytes_move(struct apply_bytes *to, struct apply_bytes *from);    /* from is then empty */
 int bytes_copy(struct apply_bytes *to, const void *data, size_t len); /* -1: no memory */
 int bytes_equal(const struct apply_bytes *b, const void *data, size_t len);
 

@@ -37,15 +37,16 @@ apply_bucket_take(struct apply_bucket *b, uint64_t now_ms)
 	return (uint64_t)((1 - b->tokens) / rate) + 1;
 }
 
-/* FNV-1a: whether the bytes are those of the last offer, for servers that send no hash. */
+/* FNV-1a: whether it is the last offer, by its hash or, for servers that send none, by its bytes. */
 static uint64_t
-sum_of(const struct apply_bytes *b)
+sum_of(const struct offer *o, const struct apply_bytes *b)
 {
+	const char *data = o->hash.len > 0 ? o->hash.data : b->data;
+	size_t i, len = o->hash.len > 0 ? o->hash.len : b->len;
 	uint64_t h = 0xcbf29ce484222325u;
-	size_t i;
 
-	for (i = 0; i < b->len; i++)
-		h = (h ^ (unsigned char)b->data[i]) * 0x100000001b3u;
+	for (i = 0; i < len; i++)
+		h = (h ^ (unsigned char)data[i]) * 0x100000001b3u;
 	return h;
 }
 
@@ -152,8 +153,7 @@ begin(struct apply *a, const struct offer *o, uint64_t sum)
 	a->try.has_offer = 1;
 	a->try.empty_map = o->empty_map != 0;
 	a->try.source = o->empty_map ? SOURCE_LOCAL : SOURCE_REMOTE;
-	a->try.remote = a->pending;
-	a->pending = (struct apply_bytes){NULL, 0};
+	bytes_move(&a->try.remote, &a->pending);
 	if (bytes_copy(&a->try.hash, o->hash.data, o->hash.len) == -1) {
 		log_error("no memory for an offer");
 		apply_drop(a, NULL);
@@ -184,7 +184,7 @@ apply_take_pending(struct apply *a)
 		bytes_free(&a->pending);
 		return;
 	}
-	sum = sum_of(&a->pending);
+	sum = sum_of(&o, &a->pending);
 	if (!a->set.accepts || settled(a, &o, sum)) {
 		bytes_free(&a->pending);
 	} else if (a->phase == APPLY_IDLE && is_committed(a, &o)) {
@@ -200,10 +200,9 @@ apply_take_pending(struct apply *a)
 }
 
 void
-apply_offer(struct apply *a, char *data, size_t len)
+apply_offer(struct apply *a, struct apply_bytes *offer)
 {
-	bytes_free(&a->pending);
-	a->pending = (struct apply_bytes){data, len};
+	bytes_move(&a->pending, offer);
 	if (a->phase != APPLY_WAITING && a->phase != APPLY_PROBE)
 		apply_take_pending(a);
 }

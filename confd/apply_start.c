@@ -128,6 +128,7 @@ resume_base(struct apply *a)
 	    meta->source == SOURCE_LOCAL && meta->hash_len == 0) {
 		a->base = p->generation;
 		a->recompose = 1;
+		(void)put_in_place(a, a->base); /* the next one may lie there, unused */
 		apply_run(a, RUN_ENSURE, a->base);
 	}
 	free(meta);
@@ -144,6 +145,8 @@ resume_stopped(struct apply *a)
 static void
 recall_trial(struct apply *a, uint64_t trial)
 {
+	char *remote = NULL;
+	size_t remote_len;
 	struct store_meta *meta = calloc(1, sizeof(*meta));
 	struct error err;
 
@@ -158,8 +161,10 @@ recall_trial(struct apply *a, uint64_t trial)
 	if (bytes_copy(&a->try.hash, a->try.has_offer ? a->told.hash.data : meta->hash,
 		a->try.has_offer ? a->told.hash.len : meta->hash_len) == -1)
 		fatal("no memory for the state");
-	(void)store_generation_remote(
-	    a->store, trial, &a->try.remote.data, &a->try.remote.len, NULL);
+	a->try.has_remote =
+	    store_generation_remote(a->store, trial, &remote, &remote_len, NULL) == 0 &&
+	    remote != NULL;
+	free(remote);
 	free(meta);
 }
 

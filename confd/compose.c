@@ -48,7 +48,7 @@ note_items(struct composer *c, const struct yaml_node *list)
 static int
 join_lists(struct composer *c, struct yaml_node *into, const struct yaml_node *from)
 {
-	const struct yaml_node *item;
+	struct yaml_node *item;
 	size_t i;
 
 	if (c->joined != into && note_items(c, into) == -1)
@@ -61,7 +61,7 @@ join_lists(struct composer *c, struct yaml_node *into, const struct yaml_node *f
 			if (tree_set(&c->scratch, c->items, item->value, c->items) == -1)
 				return compose_no_memory(c);
 		}
-		if (tree_append(&c->tree, into, tree_copy(&c->tree, item, 0)) == -1)
+		if (tree_append(&c->tree, into, item) == -1)
 			return compose_no_memory(c);
 	}
 	return 0;
@@ -73,7 +73,7 @@ below(enum place at, const struct yaml_node *key)
 	return at == PLACE_ROOT && tree_is(key, "service") ? PLACE_SERVICE : PLACE_ELSEWHERE;
 }
 
-/* Merges the map `from` into the map `into`, which both stand at `at`. */
+/* Merges the map `from` into the map `into`, which both stand at `at`; their nodes are of one tree. */
 static int
 merge_maps(struct composer *c, struct yaml_node *into, const struct yaml_node *from, enum place at,
     int depth)
@@ -98,8 +98,7 @@ merge_maps(struct composer *c, struct yaml_node *into, const struct yaml_node *f
 				return -1;
 			continue;
 		}
-		if (tree_set_node(&c->tree, into, tree_copy(&c->tree, key, 0),
-			tree_copy(&c->tree, value, depth)) == -1)
+		if (tree_set_node(&c->tree, into, key, value) == -1)
 			return compose_no_memory(c);
 	}
 	return 0;
@@ -148,8 +147,7 @@ static int
 load(const struct compose_input *in, struct yaml_tree *t, const char *name, const char *data,
     size_t len, enum yaml_trust trust, struct error *err)
 {
-	if (tree_check_text(name, data, len, err) == -1 ||
-	    tree_load(t, name, data, len, trust, err) == -1)
+	if (tree_load(t, name, data, len, trust, err) == -1)
 		return -1;
 	if (t->root == NULL || tree_is_null(t->root)) {
 		t->root = NULL;
@@ -180,7 +178,7 @@ merge_file(
     struct composer *c, const char *name, const char *data, size_t len, enum yaml_trust trust)
 {
 	struct yaml_tree t = {0};
-	struct yaml_node *ours;
+	struct yaml_node *ours, *root;
 	int r = load(c->in, &t, name, data, len, trust, c->err);
 
 	if (r == 0 && t.root != NULL) {
@@ -196,8 +194,11 @@ merge_file(
 				compose_warn(
 				    c, ours, "extensions.opamp", "is replaced by opampd's own");
 		}
+		root = t.root;
+		if (r == 0 && tree_adopt(&c->tree, &t) == -1)
+			r = compose_no_memory(c);
 		if (r == 0)
-			r = merge_maps(c, c->tree.root, t.root, PLACE_ROOT, 0);
+			r = merge_maps(c, c->tree.root, root, PLACE_ROOT, 0);
 	}
 	tree_free(&t);
 	return r;
@@ -278,21 +279,14 @@ merge_sources(struct composer *c)
 static int
 check_emitted(struct composer *c)
 {
-	struct yaml_tree again = {0};
 	const struct yaml_node *at;
-	int r = tree_load(&again, "result", c->out->data, c->out->len, YAML_REMOTE, c->err);
 
-	if (r == -1) {
-		error_prefix(c->err, "reading back what was written");
-	} else {
-		at = again.root == NULL ? c->tree.root
-					: tree_difference(c->tree.root, again.root, 0);
-		if (at != NULL)
-			r = tree_error(c->err, at,
-			    "this cannot be written so that it reads as it was meant: quote it");
-	}
-	tree_free(&again);
-	return r;
+	if (tree_matches(c->tree.root, c->out->data, c->out->len, &at, c->err) == 0)
+		return 0;
+	if (at == NULL)
+		return error_prefix(c->err, "reading back what was written");
+	return tree_error(
+	    c->err, at, "this cannot be written so that it reads as it was meant: quote it");
 }
 
 int

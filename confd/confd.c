@@ -25,7 +25,7 @@ main(void)
 	uint32_t peer;
 
 	c->state_dir = c->listener = -1;
-	child_begin(&c->child, PROC_CONFD, &handlers, c);
+	child_begin(&c->child, &policy_confd, &handlers, c);
 	if (!c->have_env || c->state_dir < 0)
 		fatal("the parent did not hand over the storage directory");
 	if (sandbox_allow_fd(c->state_dir, LL_FS_READ | LL_FS_WRITE) == -1)

@@ -33,8 +33,7 @@ struct confd {
 	struct apply_bucket uids; /* how many of the server's are taken */
 	int uid_refused;          /* and that more came was said */
 	struct confd_timer timers[APPLY_TIMERS];
-	struct event *hold, *last_call, *credit;
-	int offer_credit; /* netd may send an offer; credit: it is about to be told so */
+	struct event *hold, *last_call;
 
 	/* health, as it was reported last */
 	int health_dirty, health_sent, health_held, hold_over;
@@ -57,14 +56,14 @@ struct confd {
 int confd_message(void *ctx, struct message *m);
 void confd_peer_up(void *ctx, enum proc peer);
 void confd_peer_down(void *ctx, enum proc peer);
-void confd_give_credit(struct confd *c);
 
 /* confd_out.c */
 extern const struct apply_ops confd_ops;
 void confd_settle(struct confd *c); /* after each event: what it changed is told */
 void confd_hold_over(struct confd *c);
 void confd_sync_netd(struct confd *c);
-void confd_effective(struct confd *c, uint32_t form, const void *data, size_t len);
+/* What they are is taken if it is news. */
+void confd_effective(struct confd *c, uint32_t form, struct apply_bytes *effective);
 void confd_save_description(struct confd *c);
 void confd_describe(struct confd *c, char *data, size_t len); /* data is taken */
 int confd_set_uid(struct confd *c, const uint8_t uid[UUID_SIZE]);

@@ -7,8 +7,20 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "apply_internal.h"
 #include "privsep/log.h"
 #include "privsep/memfd.h"
+
+static int
+take_bytes(struct message *m, struct apply_bytes *b, struct error *err)
+{
+	*b = (struct apply_bytes){0};
+	if (memfd_view(message_take_fd(m), LIMIT_MEMFD, &b->view, err) == -1)
+		return -1;
+	b->data = b->view.data;
+	b->len = b->view.len;
+	return 0;
+}
 
 /* ---- the parent */
 
@@ -16,9 +28,8 @@ static int
 on_parent(struct confd *c, struct message *m)
 {
 	const struct msg_child *child = m->payload;
+	struct apply_bytes answer;
 	struct error err;
-	char *data = NULL;
-	size_t len = 0;
 
 	switch (m->type) {
 	case MSG_CONFD_STATE_DIR:
@@ -45,11 +56,11 @@ on_parent(struct confd *c, struct message *m)
 	case MSG_MERGE_RESULT:
 		if (!c->ready)
 			return -1;
-		if (memfd_read(m->fd, LIMIT_MEMFD, &data, &len, &err) == -1) {
+		if (take_bytes(m, &answer, &err) == -1) {
 			log_error("reading merge's answer: %s", err.text);
 			return -1;
 		}
-		apply_merged(&c->apply, m->payload, data, len);
+		apply_merged(&c->apply, m->payload, &answer);
 		return 0;
 	default:
 		return -1;
@@ -58,38 +69,17 @@ on_parent(struct confd *c, struct message *m)
 
 /* ---- netd */
 
-/* Not before this turn's messages were read: who sent two of them cannot have waited for it. */
-static void
-owe_credit(struct confd *c)
-{
-	static const struct timeval soon = {0, 0};
-
-	if (event_add(c->credit, &soon) == -1)
-		fatal("no memory for a timer");
-}
-
-void
-confd_give_credit(struct confd *c)
-{
-	c->offer_credit = 1;
-	child_send(&c->child, PROC_NETD, MSG_OFFER_CREDIT, NULL, NULL, 0, -1);
-}
-
 static int
 on_offer(struct confd *c, struct message *m)
 {
+	struct apply_bytes offer;
 	struct error err;
-	char *data = NULL;
-	size_t len = 0;
 
-	if (!c->offer_credit)
-		return -1;
-	c->offer_credit = 0;
-	if (memfd_read(m->fd, LIMIT_MEMFD, &data, &len, &err) == -1)
+	if (take_bytes(m, &offer, &err) == -1)
 		log_error("reading an offer: %s", err.text);
 	else
-		apply_offer(&c->apply, data, len);
-	owe_credit(c);
+		apply_offer(&c->apply, &offer);
+	child_send(&c->child, PROC_NETD, MSG_OFFER_CREDIT, NULL, NULL, 0, -1);
 	return 0;
 }
 
@@ -168,6 +158,22 @@ on_health(struct confd *c, struct message *m)
 }
 
 static int
+on_effective(struct confd *c, struct message *m)
+{
+	struct apply_bytes effective;
+	struct error err;
+
+	if (take_bytes(m, &effective, &err) == -1) {
+		log_error("reading what the agent reported: %s", err.text);
+		return -1;
+	}
+	if (apply_current(&c->apply) != 0) /* else it is just ending */
+		confd_effective(c, EFFECTIVE_PROTOBUF, &effective);
+	bytes_free(&effective);
+	return 0;
+}
+
+static int
 on_link(struct confd *c, struct message *m)
 {
 	char *data;
@@ -184,12 +190,7 @@ on_link(struct confd *c, struct message *m)
 		confd_describe(c, data, len);
 		return 0;
 	case MSG_AGENT_EFFECTIVE:
-		if (take_blob(m, &data, &len) == -1)
-			return -1;
-		if (apply_current(&c->apply) != 0) /* else it is just ending */
-			confd_effective(c, EFFECTIVE_PROTOBUF, data, len);
-		free(data);
-		return 0;
+		return on_effective(c, m);
 	case MSG_AGENT_OUTPUT_END:
 		return apply_output_end(&c->apply, m->payload, m->tail, m->tail_len);
 	case MSG_AGENT_PROBED:
@@ -246,8 +247,6 @@ confd_peer_up(void *ctx, enum proc peer)
 		return; /* main comes back to it */
 	switch (peer) {
 	case PROC_NETD:
-		(void)event_del(c->credit);
-		c->offer_credit = 1; /* netd knows that it has it */
 		confd_sync_netd(c);
 		break;
 	case PROC_LINK:
@@ -270,15 +269,12 @@ confd_peer_down(void *ctx, enum proc peer)
 
 	if (!c->ready)
 		return;
-	if (peer == PROC_LINK) {
+	if (peer == PROC_LINK)
 		apply_link_down(&c->apply);
-	} else if (peer == PROC_PROCD) {
+	else if (peer == PROC_PROCD)
 		apply_procd_down(&c->apply);
-	} else if (peer == PROC_NETD) {
-		(void)event_del(c->credit);
-		c->offer_credit = 0;
+	else if (peer == PROC_NETD)
 		c->server = (struct msg_server){.event = SERVER_LOST};
-	}
 	confd_settle(c);
 	confd_check_end(c);
 }

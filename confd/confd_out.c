@@ -67,27 +67,51 @@ parameters(struct confd *c, struct error *err)
 	return record_finish_memfd(&w, "parameters", err);
 }
 
+/* What merge makes of a configuration: it is judged in this form. */
+static int
+as_result(const struct apply_bytes *text, const char *name, struct error *err)
+{
+	struct record_writer w = {0};
+
+	record_put(&w, RESULT_EFFECTIVE, 0, 0, text->data, text->len);
+	return record_finish_memfd(&w, name, err);
+}
+
+/* The memory file that the bytes came in, the first time; then a copy. */
+static int
+hand_on(struct apply_bytes *b,
+    int (*copy)(const struct apply_bytes *b, const char *name, struct error *err), const char *name,
+    struct error *err)
+{
+	int fd = b->view.fd;
+
+	if (b->view.mapped == 0 || fd == -1)
+		return copy != NULL ? copy(b, name, err) : memfd_seal(name, b->data, b->len, err);
+	b->view.fd = -1;
+	return fd;
+}
+
 static void
-do_merge(void *ctx, uint32_t job, uint32_t kind, const void *remote, size_t remote_len,
-    const void *emitted, size_t emitted_len)
+do_merge(
+    void *ctx, uint32_t job, uint32_t kind, struct apply_bytes *remote, struct apply_bytes *emitted)
 {
 	struct confd *c = ctx;
 	struct msg_merge m = {.job = job, .kind = kind};
+	struct apply_bytes nothing = {0};
 	struct error err;
 	int remote_fd = -1, emitted_fd = -1, params = parameters(c, &err);
 
 	if (params == -1 ||
-	    (remote != NULL &&
-		(remote_fd = memfd_seal("remote", remote, remote_len, &err)) == -1) ||
+	    (remote != NULL && (remote_fd = hand_on(remote, NULL, "remote", &err)) == -1) ||
 	    (emitted != NULL &&
-		(emitted_fd = memfd_seal("emitted", emitted, emitted_len, &err)) == -1)) {
+		(emitted_fd = hand_on(emitted, as_result, "emitted", &err)) == -1)) {
 		log_error("handing a configuration to merge: %s", err.text);
 		if (params >= 0)
 			close(params);
 		if (remote_fd >= 0)
 			close(remote_fd);
 		m.status = MERGE_DIED;
-		apply_merged(&c->apply, &m, NULL, 0);
+		apply_merged(&c->apply, &m, &nothing);
 		return;
 	}
 	if (remote_fd >= 0)
@@ -184,28 +208,25 @@ static void
 send_effective(struct confd *c)
 {
 	struct msg_effective m = {c->effective_form};
+	struct error err;
+	int fd;
 
-	child_send_blob(&c->child, PROC_NETD, MSG_NET_EFFECTIVE, &m, NULL, 0, c->effective.data,
-	    c->effective.len);
+	if (c->child.peers[PROC_NETD] == NULL) /* it is told when it is back */
+		return;
+	fd = hand_on(&c->effective, NULL, "effective", &err);
+	if (fd == -1)
+		log_error("handing on the effective configuration: %s", err.text);
+	else
+		child_send(&c->child, PROC_NETD, MSG_NET_EFFECTIVE, &m, NULL, 0, fd);
 }
 
 void
-confd_effective(struct confd *c, uint32_t form, const void *data, size_t len)
+confd_effective(struct confd *c, uint32_t form, struct apply_bytes *effective)
 {
-	char *copy;
-
-	if (form == c->effective_form && c->effective.len == len &&
-	    (len == 0 || memcmp(c->effective.data, data, len) == 0))
+	if (form == c->effective_form &&
+	    bytes_equal(&c->effective, effective->data, effective->len))
 		return;
-	copy = malloc(len + 1);
-	if (copy == NULL) {
-		log_error("no memory for the effective configuration");
-		return;
-	}
-	if (len > 0)
-		memcpy(copy, data, len);
-	free(c->effective.data);
-	c->effective = (struct apply_bytes){copy, len};
+	bytes_move(&c->effective, effective);
 	c->effective_form = form;
 	send_effective(c);
 }
@@ -213,12 +234,18 @@ confd_effective(struct confd *c, uint32_t form, const void *data, size_t len)
 static void
 do_effective(void *ctx, const char *text, size_t len)
 {
+	struct apply_bytes copy = {0};
 	struct confd *c = ctx;
 
 	/* nothing runs and nothing was ever shown: nothing to take back */
 	if (len == 0 && c->effective_form == EFFECTIVE_NONE)
 		return;
-	confd_effective(c, EFFECTIVE_TEXT, text, len);
+	if (bytes_copy(&copy, text, len) == -1) {
+		log_error("no memory for the effective configuration");
+		return;
+	}
+	confd_effective(c, EFFECTIVE_TEXT, &copy);
+	bytes_free(&copy);
 }
 
 static void
@@ -253,7 +280,7 @@ confd_describe(struct confd *c, char *data, size_t len)
 		return;
 	}
 	free(c->description.data);
-	c->description = (struct apply_bytes){data, len};
+	c->description = (struct apply_bytes){.data = data, .len = len};
 	send_description(c);
 	c->description_unsaved = 1;
 	/* an agent could have us write without end: then the last one is written when we end */
@@ -357,7 +384,7 @@ publish(struct confd *c, struct health_report *r)
 	if (r->component_len > 0)
 		memcpy(copy, r->component, r->component_len);
 	free(c->health_component.data);
-	c->health_component = (struct apply_bytes){copy, r->component_len};
+	c->health_component = (struct apply_bytes){.data = copy, .len = r->component_len};
 	if (r->status_time_ns == 0)
 		r->status_time_ns = now_unix_ns();
 	c->health = *r;

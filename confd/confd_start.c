@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "apply_internal.h"
 #include "privsep/log.h"
 
 #define LAST_CALL_MS 2000 /* beyond agent.stop_timeout, at the end */
@@ -39,14 +40,6 @@ leave(struct confd *c)
 	c->health_dirty = 1;
 	confd_settle(c);
 	child_exit(&c->child, 0);
-}
-
-static void
-on_credit(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd;
-	(void)what;
-	confd_give_credit(arg);
 }
 
 static void
@@ -162,8 +155,7 @@ make_timers(struct confd *c)
 	}
 	c->hold = event_new(c->child.base, -1, 0, on_hold, c);
 	c->last_call = event_new(c->child.base, -1, 0, on_last_call, c);
-	c->credit = event_new(c->child.base, -1, 0, on_credit, c);
-	return c->hold == NULL || c->last_call == NULL || c->credit == NULL ? -1 : 0;
+	return c->hold == NULL || c->last_call == NULL ? -1 : 0;
 }
 
 int
@@ -187,7 +179,8 @@ confd_open(struct confd *c, struct error *err)
 	if (make_timers(c) == -1)
 		return error_set(err, "no memory for timers");
 	store_cache(c->store, &cache);
-	c->description = (struct apply_bytes){cache.description, cache.description_len};
+	c->description =
+	    (struct apply_bytes){.data = cache.description, .len = cache.description_len};
 	identity_text(uid, c->uid);
 	confd_apply_settings(c, &set);
 	apply_init(&c->apply, &confd_ops, c, &set, c->store, uid);
@@ -213,9 +206,7 @@ confd_close(struct confd *c)
 		event_free(c->hold);
 	if (c->last_call != NULL)
 		event_free(c->last_call);
-	if (c->credit != NULL)
-		event_free(c->credit);
-	free(c->effective.data);
+	bytes_free(&c->effective);
 	free(c->description.data);
 	free(c->health_component.data);
 	c->ready = 0;

@@ -20,6 +20,7 @@ struct input {
 	int fd;
 	char *data;
 	size_t len;
+	struct memfd_view view; /* of large ones */
 };
 
 struct merge {
@@ -98,6 +99,22 @@ load(struct input *in, size_t limit, struct error *err)
 		return in->data == NULL ? error_set(err, "no memory") : 0;
 	}
 	return file_read(in->fd, limit, &in->data, &in->len, err);
+}
+
+/* The same for what another process of ours made, which may be large. */
+static int
+view(struct input *in, size_t limit, struct error *err)
+{
+	int fd = in->fd;
+
+	if (fd < 0)
+		return load(in, limit, err);
+	in->fd = -1;
+	if (memfd_view(fd, limit, &in->view, err) == -1)
+		return -1;
+	in->data = in->view.data;
+	in->len = in->view.len;
+	return 0;
 }
 
 /* ---- the settings */
@@ -249,6 +266,7 @@ run_compose(struct merge *me, const struct compose_input *in)
 	if (compose_run(in, &out, &err) == -1)
 		refuse(me, err.text);
 	record_put(&w, RESULT_EFFECTIVE, 0, 0, out.data, out.len);
+	free(out.data);
 	if (out.warning[0] != '\0')
 		record_put_string(&w, RESULT_WARNING, out.warning);
 	if (record_finish(&w, &data, &len, &err) == -1)
@@ -259,10 +277,16 @@ run_compose(struct merge *me, const struct compose_input *in)
 static void
 run_check(struct merge *me, const struct compose_input *in)
 {
+	struct record_entry e;
+	struct record result;
 	struct error err;
 
-	if (load(&me->emitted, LIMIT_YAML_OUTPUT, &err) == -1 ||
-	    compose_check(in, me->emitted.data, me->emitted.len, &err) == -1)
+	if (view(&me->emitted, LIMIT_MEMFD, &err) == -1 ||
+	    record_open(&result, me->emitted.data, me->emitted.len, &err) == -1)
+		refuse(me, err.text);
+	if (!record_find(&result, RESULT_EFFECTIVE, &e) || e.len > LIMIT_YAML_OUTPUT)
+		refuse(me, "there is no configuration to check");
+	if (compose_check(in, e.value, e.len, &err) == -1)
 		refuse(me, err.text);
 	answer(me, MERGE_DONE_OK, "", 0);
 }
@@ -278,7 +302,7 @@ configuration(struct merge *me)
 	if (read_parameters(me, &in, &params, &err) == -1 || read_local(me, &in, &err) == -1)
 		refuse(me, err.text);
 	if (me->remote.fd >= 0) {
-		if (load(&me->remote, LIMIT_MEMFD, &err) == -1 ||
+		if (view(&me->remote, LIMIT_MEMFD, &err) == -1 ||
 		    offer_open(&offer, me->remote.data, me->remote.len,
 			(size_t)record_u64(&params, PARAM_CONFIG_LIMIT, LIMIT_CONFIG_BYTES),
 			&err) == -1)
@@ -329,7 +353,7 @@ main(void)
 	me.remote.fd = me.parameters.fd = me.emitted.fd = -1;
 	for (i = 0; i < LIMIT_CONFIG_FILES; i++)
 		me.local[i].fd = -1;
-	child_begin(&me.child, PROC_MERGE, &handlers, &me);
+	child_begin(&me.child, &policy_merge, &handlers, &me);
 	if (me.child.start.merge_kind == MERGE_SETTINGS)
 		find_own_user(&me);
 	(void)setrlimit(RLIMIT_CPU, &cpu);

@@ -161,10 +161,10 @@ read_number(struct settings_reader *r, const struct setting_rule *rule, const st
 		problem_at(r, n->line, n->column, "%s: %s", rule->name, err.text);
 	} else if (rule->type == SETTING_FALSE && value != 0) {
 		problem_at(r, n->line, n->column, "%s: true is not possible: %s", rule->name,
-		    rule->meaning);
+		    setting_meaning((enum setting)rule->key));
 	} else if (rule->key == SET_ROLLBACK && value == 0) {
-		problem_at(
-		    r, n->line, n->column, "%s: %s; remove the line", rule->name, rule->meaning);
+		problem_at(r, n->line, n->column, "%s: %s; remove the line", rule->name,
+		    setting_meaning((enum setting)rule->key));
 	} else {
 		store(r, rule, n, &value, sizeof(value));
 		r->seen[rule->key].number = value;
@@ -263,7 +263,8 @@ read_key(struct settings_reader *r, const struct setting_rule *rule, const struc
 {
 	switch (rule->type) {
 	case SETTING_REFUSED:
-		problem_at(r, key->line, key->column, "%s: %s", rule->name, rule->meaning);
+		problem_at(r, key->line, key->column, "%s: %s", rule->name,
+		    setting_meaning((enum setting)rule->key));
 		break;
 	case SETTING_BOOL:
 	case SETTING_FALSE:
@@ -407,7 +408,7 @@ check_required(struct settings_reader *r)
 	for (i = 1; i < SET_COUNT; i++)
 		if (setting_rules[i].required && !r->seen[i].set && r->problem_count == 0)
 			problem_at(r, 0, 0, "%s is missing: %s", setting_rules[i].name,
-			    setting_rules[i].meaning);
+			    setting_meaning((enum setting)i));
 }
 
 /* ---- users, from the texts of /etc/passwd and /etc/group */

@@ -57,6 +57,29 @@ tree_free(struct yaml_tree *t)
 	memset(t, 0, sizeof(*t));
 }
 
+int
+tree_adopt(struct yaml_tree *t, struct yaml_tree *from)
+{
+	struct chunk *c = from->chunks, *mine = t->chunks;
+
+	if (from->nodes > LIMIT_YAML_NODES - t->nodes || from->bytes > LIMIT_YAML_TREE - t->bytes)
+		return -1;
+	if (c == NULL)
+		return 0;
+	if (mine == NULL) {
+		t->chunks = c;
+	} else { /* behind the first, which has room */
+		while (c->next != NULL)
+			c = c->next;
+		c->next = mine->next;
+		mine->next = from->chunks;
+	}
+	t->nodes += from->nodes;
+	t->bytes += from->bytes;
+	memset(from, 0, sizeof(*from));
+	return 0;
+}
+
 static char *
 keep(struct yaml_tree *t, const char *text, size_t len)
 {
@@ -373,16 +396,21 @@ same_scalar(const struct yaml_node *a, const struct yaml_node *b)
 	       ((a->style == PLAIN) == (b->style == PLAIN) || (a->tag == NULL && always_string(a)));
 }
 
+int
+tree_same_node(const struct yaml_node *a, const struct yaml_node *b)
+{
+	return a->kind == b->kind && same_tag(a, b) &&
+	       (a->kind != YAML_SCALAR || same_scalar(a, b));
+}
+
 const struct yaml_node *
 tree_difference(const struct yaml_node *a, const struct yaml_node *b, int depth)
 {
 	const struct yaml_node *d = NULL;
 	size_t i;
 
-	if (depth > 2 * (int)LIMIT_YAML_DEPTH || a->kind != b->kind || !same_tag(a, b))
+	if (depth > 2 * (int)LIMIT_YAML_DEPTH || !tree_same_node(a, b))
 		return a;
-	if (a->kind == YAML_SCALAR)
-		return same_scalar(a, b) ? NULL : a;
 	for (i = 0; i < a->count && i < b->count && d == NULL; i++) {
 		if (a->kind == YAML_SEQ) {
 			d = tree_difference(a->items[i], b->items[i], depth + 1);
@@ -392,7 +420,7 @@ tree_difference(const struct yaml_node *a, const struct yaml_node *b, int depth)
 		if (d == NULL)
 			d = tree_difference(a->pairs[i].value, b->pairs[i].value, depth + 1);
 	}
-	return d != NULL || a->count == b->count ? d : a;
+	return d != NULL || a->kind == YAML_SCALAR || a->count == b->count ? d : a;
 }
 
 int
@@ -461,6 +489,23 @@ printable(uint32_t c)
 	       (c >= 0xa0 && c != 0xfffe && c != 0xffff);
 }
 
+/* How many bytes from s on are letters, digits and the like: by eights, since most of a file is. */
+static size_t
+plain_run(const unsigned char *s, size_t len)
+{
+	const uint64_t ones = 0x0101010101010101u, highs = ones << 7;
+	uint64_t w;
+	size_t i;
+
+	for (i = 0; i + sizeof(w) <= len; i += sizeof(w)) {
+		memcpy(&w, s + i, sizeof(w));
+		/* a byte below 0x20, of 0x7f, or above: its high bit is set here */
+		if (((w | (w - ones * 0x20) | (w + ones)) & highs) != 0)
+			break;
+	}
+	return i;
+}
+
 int
 tree_check_text(const char *file, const char *data, size_t len, struct error *err)
 {
@@ -469,6 +514,11 @@ tree_check_text(const char *file, const char *data, size_t len, struct error *er
 	uint32_t c;
 
 	for (i = 0; i < len; i += n) {
+		n = plain_run(s + i, len - i);
+		if (n > 0) {
+			column += n;
+			continue;
+		}
 		n = character(s + i, len - i, &c);
 		if (n == 0)
 			return error_set(err,

@@ -54,7 +54,7 @@ struct yaml_tree {              /* owns every node; zero-initialise */
 
 /*
  * Refuses what is not YAML's characters: bytes that are no UTF-8, NUL and other control characters.
- * Call it before tree_load, which knows only the byte where libyaml stopped.
+ * tree_load does it first: libyaml knows only the byte where it stopped.
  * Errors are "file:line:col: ...".
  */
 int tree_check_text(const char *file, const char *data, size_t len, struct error *err);
@@ -66,6 +66,13 @@ int tree_check_text(const char *file, const char *data, size_t len, struct error
 int tree_load(struct yaml_tree *t, const char *file, const char *data, size_t len,
     enum yaml_trust trust, struct error *err);
 void tree_free(struct yaml_tree *t);
+
+/*
+ * Do the bytes say what the tree has?  0; or -1 with the error, where *at is the first node that they do not
+ * say, or NULL when they are no YAML.  As tree_difference, without a second tree.
+ */
+int tree_matches(const struct yaml_node *root, const char *data, size_t len,
+    const struct yaml_node **at, struct error *err);
 
 /* Emits block style, scalars exactly as they were; the buffer is malloc'd.  head: comment lines or NULL. */
 int tree_emit(
@@ -79,6 +86,11 @@ struct yaml_node *tree_new_plain(struct yaml_tree *t, const char *text); /* true
 struct yaml_node *tree_new_literal(struct yaml_tree *t, const char *text);
 /* A deep copy, places included; depth is where it will stand (0: the root). */
 struct yaml_node *tree_copy(struct yaml_tree *t, const struct yaml_node *from, int depth);
+/*
+ * The memory of from becomes t's: its nodes may be put into t's without copies.  from is then empty.  -1 with
+ * from as it was: together they would pass the limits.
+ */
+int tree_adopt(struct yaml_tree *t, struct yaml_tree *from);
 
 /* NULL when map is no map or has no such key. */
 struct yaml_node *tree_get(const struct yaml_node *map, const char *key);
@@ -98,6 +110,9 @@ int tree_equal(const struct yaml_node *a, const struct yaml_node *b, int depth);
 /* The first node of a that has no equal in b (for its place), or NULL when the trees are equal. */
 const struct yaml_node *tree_difference(
     const struct yaml_node *a, const struct yaml_node *b, int depth);
+
+/* The same for two nodes by themselves, whatever is in them. */
+int tree_same_node(const struct yaml_node *a, const struct yaml_node *b);
 
 /* Plain and empty, "~" or "null": what `key:` without a value is. */
 int tree_is_null(const struct yaml_node *n);

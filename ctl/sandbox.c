@@ -190,11 +190,12 @@ check_filters(struct report *r, const struct seen *s)
 	    want == -1                   ? "the parent's deny-list"
 	    : s->policy == &policy_agent ? "two deny-lists"
 	    : s->policy->deny_list       ? "a deny-list"
-					 : "an allow-list and the parent's deny-list",
+					 : "an allow-list, the log's and the parent's deny-list",
 	    /* kernels before 5.12 do not count */
 	    p->seccomp == 2 &&
-		    (p->filters == 0 ||
-			p->filters >= (s->policy == &policy_parent || want == -1 ? 1 : 2))
+		    (p->filters == 0 || p->filters >= (s->policy == &policy_parent || want == -1 ? 1
+							  : s->policy == &policy_agent           ? 2
+										       : 3))
 		? SAME
 		: DIFFERS);
 	line(r, "no_new_privs", p->no_new_privs == 1 ? "yes" : "no", "yes",

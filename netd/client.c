@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "privsep/log.h"
-#include "wire.h"
+#include "wire/wire.h"
 
 #define REPORT_PENDING (256 * KIB) /* more than that unwritten: the next report waits */
 #define LEAVE_MS       3000        /* for the closing handshake */

@@ -87,7 +87,7 @@ main(void)
 	struct happy_answer answer;
 	struct error err;
 
-	child_begin(&c.child, PROC_CONNECT, &handlers, &c);
+	child_begin(&c.child, &policy_connect, &handlers, &c);
 	c.endpoint = c.child.start.endpoint;
 	if (read_endpoint(&c, &err) == -1)
 		fatal("%s", err.text);

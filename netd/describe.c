@@ -9,7 +9,7 @@
 #include <sys/utsname.h>
 
 #include "privsep/log.h"
-#include "wire.h"
+#include "wire/wire.h"
 
 typedef Opamp__Proto__V1__AgentDescription Description;
 typedef Opamp__Proto__V1__KeyValue KeyValue;

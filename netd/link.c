@@ -195,7 +195,7 @@ main(void)
 	/* a disk quota or a vanished reader is an error of one write, not our end */
 	(void)signal(SIGXFSZ, SIG_IGN);
 	(void)signal(SIGPIPE, SIG_IGN);
-	child_begin(&l.child, PROC_LINK, &handlers, &l);
+	child_begin(&l.child, &policy_link, &handlers, &l);
 	set_up(&l);
 	child_sandbox(&l.child);
 	l.working = 1;

@@ -13,9 +13,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "http.h"
+#include "wire/http.h"
 #include "privsep/log.h"
-#include "wire.h"
+#include "wire/wire.h"
 
 #define LINK_PATH      "/v1/opamp"
 #define READ_SIZE      (64 * KIB)

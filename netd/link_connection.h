@@ -8,7 +8,7 @@
 #include <event2/buffer.h>
 
 #include "link_server.h"
-#include "ws.h"
+#include "wire/ws.h"
 
 enum connection_state {
 	CONNECTION_HEAD,      /* a request's head is being read */

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "privsep/log.h"
-#include "wire.h"
+#include "wire/wire.h"
 
 #define CONFD_QUEUE 16 /* more waiting for confd than that: later */
 #define LATER_MS    50
@@ -17,6 +17,9 @@
 #define FULL_MS     1000 /* between two ReportFullState: an agent that counts wrongly is no loop */
 
 typedef Opamp__Proto__V1__AgentToServer Report;
+typedef Opamp__Proto__V1__EffectiveConfig Effective;
+
+#define FIELD_EFFECTIVE_CONFIG 6 /* of AgentToServer */
 typedef Opamp__Proto__V1__ServerToAgent Answer;
 
 static void on_silence(evutil_socket_t fd, short what, void *arg);
@@ -34,13 +37,23 @@ link_sessions_init(struct link_sessions *all, struct child *child)
 }
 
 static void
+drop(struct link_blob *b)
+{
+	if (b->view.mapped != 0)
+		memfd_view_end(&b->view);
+	else
+		free(b->data);
+	*b = (struct link_blob){0};
+}
+
+static void
 free_session(struct link_session *s)
 {
 	LIST_REMOVE(s, entry);
 	event_free(s->silence);
 	link_health_clear(&s->health);
 	free(s->description.data);
-	free(s->effective.data);
+	drop(&s->effective);
 	free(s);
 }
 
@@ -102,11 +115,16 @@ send_connected(struct link_session *s)
 }
 
 static void
-send_blob(struct link_session *s, uint32_t type, const struct link_blob *b)
+send_blob(struct link_session *s, uint32_t type, struct link_blob *b)
 {
 	struct msg_blob m = {.start = s->start};
 
-	child_send_blob(s->all->child, PROC_CONFD, type, &m, NULL, 0, b->data, b->len);
+	if (b->view.mapped == 0 || b->view.fd == -1) {
+		child_send_blob(s->all->child, PROC_CONFD, type, &m, NULL, 0, b->data, b->len);
+		return;
+	}
+	child_send(s->all->child, PROC_CONFD, type, &m, NULL, 0, b->view.fd);
+	b->view.fd = -1; /* if confd dies, the next one is given a copy */
 }
 
 static void
@@ -357,7 +375,7 @@ keep(struct link_blob *b, char *data, size_t len)
 		free(data);
 		return 0;
 	}
-	free(b->data);
+	drop(b);
 	b->data = data;
 	b->len = len;
 	b->known = 1;
@@ -386,11 +404,73 @@ compare_files(const void *a, const void *b)
 	return strcmp((*x)->key, (*y)->key);
 }
 
-/* whole: the first report of a connection, and complete: the agent began anew (a reload). */
 static void
-take_report(struct link_session *s, Report *r, int whole)
+take_effective(struct link_session *s, Effective *e)
 {
-	Opamp__Proto__V1__AgentConfigMap *files;
+	Opamp__Proto__V1__AgentConfigMap *files = e->config_map;
+	size_t len;
+	char *data;
+
+	if (files != NULL && files->n_config_map > 1) /* Go sends maps in any order */
+		qsort(files->config_map, files->n_config_map, sizeof(*files->config_map),
+		    compare_files);
+	data = pack(&e->base, &len);
+	s->effective_due |= keep(&s->effective, data, len);
+}
+
+/* 1: it has one file and nothing unknown: it may go on as it stands. */
+static int
+is_plain(const struct wire_part *part)
+{
+	struct wire_part map, file;
+	struct error err;
+
+	return wire_scan_known(&opamp__proto__v1__effective_config__descriptor, part->data,
+		   part->len, &err) == 1 &&
+	       wire_field(part->data, part->len, 1, &map) == 1 &&
+	       wire_field(map.data, map.len, 1, &file) == 1;
+}
+
+/* Most of what an agent says is its configuration: a large one is in memory once, for confd and netd too. */
+static void
+take_large_effective(struct link_session *s, const struct wire_part *part)
+{
+	struct link_blob *b = &s->effective;
+	struct error err;
+	Effective *e;
+	int fd;
+
+	if (!is_plain(part)) {
+		e = (Effective *)wire_unpack(
+		    &opamp__proto__v1__effective_config__descriptor, part->data, part->len, &err);
+		if (e == NULL)
+			log_error("the agent's effective configuration: %s", err.text);
+		else
+			take_effective(s, e);
+		wire_free(e == NULL ? NULL : &e->base);
+		return;
+	}
+	if (b->known && b->len == part->len && memcmp(b->data, part->data, part->len) == 0)
+		return;
+	drop(b);
+	fd = memfd_seal("effective", part->data, part->len, &err);
+	if (fd == -1 || memfd_view(fd, LIMIT_MEMFD, &b->view, &err) == -1) {
+		log_error("the agent's effective configuration: %s", err.text);
+		return;
+	}
+	b->data = b->view.data;
+	b->len = b->view.len;
+	b->known = 1;
+	s->effective_due = 1;
+}
+
+/*
+ * whole: the first report of a connection, and complete: the agent began anew (a reload).  part: its effective
+ * configuration, if that is not in r.
+ */
+static void
+take_report(struct link_session *s, Report *r, const struct wire_part *part, int whole)
+{
 	struct error err;
 	size_t len;
 	char *data;
@@ -400,14 +480,10 @@ take_report(struct link_session *s, Report *r, int whole)
 		data = pack(&r->agent_description->base, &len);
 		s->description_due |= keep(&s->description, data, len);
 	}
-	if (r->effective_config != NULL) {
-		files = r->effective_config->config_map;
-		if (files != NULL && files->n_config_map > 1) /* Go sends maps in any order */
-			qsort(files->config_map, files->n_config_map, sizeof(*files->config_map),
-			    compare_files);
-		data = pack(&r->effective_config->base, &len);
-		s->effective_due |= keep(&s->effective, data, len);
-	}
+	if (part->data != NULL)
+		take_large_effective(s, part);
+	else if (r->effective_config != NULL)
+		take_effective(s, r->effective_config);
 	if (r->health != NULL) {
 		news = link_health_take(&s->health, r->health, &s->all->baseline, &err);
 		if (news == -1)
@@ -478,6 +554,7 @@ int
 link_session_message(struct link_session *s, const void *data, size_t len, char **answer,
     size_t *answer_len, struct error *err)
 {
+	struct wire_part effective;
 	struct error why;
 	Report *r;
 	int first, answered;
@@ -485,7 +562,8 @@ link_session_message(struct link_session *s, const void *data, size_t len, char 
 	if (!s->connected)
 		link_session_connected(s); /* plain HTTP, or it spoke after it had left */
 	alive(s);
-	r = (Report *)wire_unpack(&opamp__proto__v1__agent_to_server__descriptor, data, len, &why);
+	r = (Report *)wire_unpack_beside(&opamp__proto__v1__agent_to_server__descriptor, data, len,
+	    FIELD_EFFECTIVE_CONFIG, &effective, &why);
 	if (r == NULL)
 		return refuse(s, NULL, why.text, answer, answer_len, err);
 	if (r->instance_uid.len != sizeof(s->all->uid)) {
@@ -497,7 +575,7 @@ link_session_message(struct link_session *s, const void *data, size_t len, char 
 	follow_sequence(s, r);
 	first = s->first;
 	s->first = 0;
-	take_report(s, r, first && r->agent_description != NULL);
+	take_report(s, r, &effective, first && r->agent_description != NULL);
 	answered = reply(s, r, first, answer, answer_len, err);
 	if (r->agent_disconnect != NULL)
 		link_session_disconnected(s);

@@ -12,6 +12,7 @@
 
 #include "link_health.h"
 #include "privsep/child.h"
+#include "privsep/memfd.h"
 
 #define LINK_SILENCE_MS 75000 /* the agent speaks each 30 s: two and a half times that is no life */
 
@@ -19,6 +20,7 @@ struct link_blob { /* the latest of what is opaque to confd */
 	char *data;
 	size_t len;
 	int known;
+	struct memfd_view view; /* what data lies in; zero: it is malloc'd */
 };
 
 struct link_session { /* one start of the agent */

@@ -15,7 +15,7 @@ main(void)
 	struct error err;
 
 	(void)signal(SIGPIPE, SIG_IGN); /* a server that left is an error of write, no more */
-	child_begin(&uplink.child, PROC_NETD, &uplink_handlers, &uplink);
+	child_begin(&uplink.child, &policy_netd, &uplink_handlers, &uplink);
 	if (uplink_init(&uplink, &err) == -1)
 		fatal("%s", err.text);
 	child_sandbox(&uplink.child);

@@ -15,7 +15,7 @@
 
 #include <event2/buffer.h>
 
-#include "http.h"
+#include "wire/http.h"
 #include "privsep/log.h"
 
 #define FIRST_MS 100  /* between questions to an agent that never was well, doubling */

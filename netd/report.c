@@ -7,10 +7,11 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "privsep/limits.h"
 #include "privsep/log.h"
-#include "wire.h"
+#include "wire/wire.h"
 
 typedef Opamp__Proto__V1__ComponentHealth Health;
 typedef Opamp__Proto__V1__EffectiveConfig Effective;
@@ -55,13 +56,23 @@ report_init(struct report *r, const struct describe *d, uint64_t capabilities, s
 	r->max_message = max_message < LIMIT_WS_OUTPUT - MIB ? max_message : LIMIT_WS_OUTPUT - MIB;
 }
 
+static void
+drop(struct report_piece *p)
+{
+	if (p->view.mapped != 0)
+		memfd_view_end(&p->view);
+	else
+		free(p->packed);
+	*p = (struct report_piece){0};
+}
+
 void
 report_clear(struct report *r)
 {
 	size_t i;
 
 	for (i = 0; i < PART_COUNT; i++)
-		free(r->parts[i].packed);
+		drop(&r->parts[i]);
 	free(r->agent);
 	free(r->confds);
 	free(r->timeless);
@@ -80,8 +91,25 @@ keep(struct report *r, enum report_part which, char *packed, size_t len)
 		free(packed);
 		return 0;
 	}
-	free(p->packed);
+	drop(p);
 	*p = (struct report_piece){.packed = packed, .len = len, .due = 1};
+	return 1;
+}
+
+/* The same for what lies in a memory file: it is taken, or not if it is no news. */
+static int
+keep_view(struct report *r, enum report_part which, struct memfd_view *view)
+{
+	struct report_piece *p = &r->parts[which];
+
+	if (p->packed != NULL && p->len == view->len && memcmp(p->packed, view->data, p->len) == 0)
+		return 0;
+	drop(p);
+	if (view->fd >= 0)
+		close(view->fd);
+	view->fd = -1;
+	*p = (struct report_piece){.packed = view->data, .len = view->len, .due = 1, .view = *view};
+	*view = (struct memfd_view){.fd = -1};
 	return 1;
 }
 
@@ -242,8 +270,11 @@ pack_text(const void *blob, size_t len, size_t *packed_len, struct error *err)
 }
 
 int
-report_effective(struct report *r, uint32_t form, const void *blob, size_t len, struct error *err)
+report_effective(struct report *r, uint32_t form, struct memfd_view *view, struct error *err)
 {
+	const ProtobufCMessageDescriptor *d = &opamp__proto__v1__effective_config__descriptor;
+	const void *blob = view->data;
+	size_t len = view->len;
 	ProtobufCMessage *e;
 	size_t packed_len;
 	char *packed;
@@ -255,7 +286,11 @@ report_effective(struct report *r, uint32_t form, const void *blob, size_t len, 
 	} else {
 		if (form == EFFECTIVE_NONE)
 			len = 0;
-		e = wire_unpack(&opamp__proto__v1__effective_config__descriptor, blob, len, err);
+		/* a large one stays where it is, if there is nothing in it that is not in the protocol */
+		if (form != EFFECTIVE_NONE && view->mapped != 0 &&
+		    wire_scan_known(d, blob, len, err) == 1)
+			return keep_view(r, PART_EFFECTIVE, view);
+		e = wire_unpack(d, blob, len, err);
 		if (e == NULL)
 			return error_prefix(err, "the effective configuration");
 		packed = pack(e, &packed_len, err);

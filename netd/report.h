@@ -10,6 +10,7 @@
 
 #include "describe.h"
 #include "privsep/error.h"
+#include "privsep/memfd.h"
 #include "privsep/messages.h"
 
 enum report_part {
@@ -27,9 +28,10 @@ enum report_part {
 struct report_piece {
 	char *packed; /* the message as it is sent; NULL = not known */
 	size_t len;
-	int due;        /* changed since it was last sent */
-	int unanswered; /* sent, and the server has not spoken since */
-	int oversize;   /* told in the log that it is too large to be sent */
+	int due;                /* changed since it was last sent */
+	int unanswered;         /* sent, and the server has not spoken since */
+	int oversize;           /* told in the log that it is too large to be sent */
+	struct memfd_view view; /* what packed lies in; zero: it is malloc'd */
 };
 
 struct report { /* zero-initialise, then report_init */
@@ -62,8 +64,8 @@ int report_identity(struct report *r, const uint8_t uid[16], struct error *err);
 int report_description(struct report *r, const void *blob, size_t len, struct error *err);
 int report_health(struct report *r, const struct msg_health *m, const char *text, size_t text_len,
     const void *tree, size_t len, struct error *err);
-int report_effective(
-    struct report *r, uint32_t form, const void *blob, size_t len, struct error *err);
+/* A large one is taken, and view is empty then. */
+int report_effective(struct report *r, uint32_t form, struct memfd_view *view, struct error *err);
 int report_status(
     struct report *r, uint32_t status, const void *blob, size_t len, struct error *err);
 

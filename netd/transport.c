@@ -18,8 +18,8 @@
 
 #include "privsep/limits.h"
 #include "upgrade.h"
-#include "wire.h"
-#include "ws.h"
+#include "wire/wire.h"
+#include "wire/ws.h"
 
 #define READ_SIZE      (16 * KIB)
 #define READS_PER_TURN 8          /* the channels get their turn between */

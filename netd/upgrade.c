@@ -9,12 +9,12 @@
 #include <strings.h>
 #include <time.h>
 
-#include "http.h"
-#include "http_body.h"
+#include "wire/http.h"
+#include "wire/http_body.h"
 #include "privsep/limits.h"
 #include "privsep/log.h"
-#include "wire.h"
-#include "ws.h"
+#include "wire/wire.h"
+#include "wire/ws.h"
 
 #define INTERIM    5   /* answers of 1xx before the real one, at most */
 #define REASON_MAX 300 /* bytes of a first line that are passed on as the server's words */

@@ -336,27 +336,28 @@ on_blob(struct uplink *u, struct message *m)
 	const struct msg_effective *effective = m->payload;
 	const struct msg_status *status = m->payload;
 	struct error err;
-	size_t len;
-	char *data;
+	struct memfd_view view;
 
 	if ((m->type == MSG_NET_EFFECTIVE && effective->form > EFFECTIVE_TEXT) ||
 	    (m->type == MSG_NET_STATUS && status->status > CONFIG_FAILED) ||
 	    (m->type == MSG_NET_HEALTH && health->healthy > 1))
 		return -1;
-	if (memfd_read(m->fd, LIMIT_MEMFD, &data, &len, &err) == -1) {
+	if (memfd_view(message_take_fd(m), LIMIT_MEMFD, &view, &err) == -1) {
 		log_error("%s: %s", message_rules[m->type].name, err.text);
 		return 0;
 	}
 	if (m->type == MSG_NET_DESCRIPTION)
-		took(u, report_description(&u->report, data, len, &err), &err);
+		took(u, report_description(&u->report, view.data, view.len, &err), &err);
 	else if (m->type == MSG_NET_HEALTH)
-		took(u, report_health(&u->report, health, m->tail, m->tail_len, data, len, &err),
+		took(u,
+		    report_health(
+			&u->report, health, m->tail, m->tail_len, view.data, view.len, &err),
 		    &err);
 	else if (m->type == MSG_NET_EFFECTIVE)
-		took(u, report_effective(&u->report, effective->form, data, len, &err), &err);
+		took(u, report_effective(&u->report, effective->form, &view, &err), &err);
 	else
-		took(u, report_status(&u->report, status->status, data, len, &err), &err);
-	free(data);
+		took(u, report_status(&u->report, status->status, view.data, view.len, &err), &err);
+	memfd_view_end(&view);
 	return 0;
 }
 

@@ -9,7 +9,7 @@
 
 #include <openssl/crypto.h>
 
-#include "http.h"
+#include "wire/http.h"
 #include "privsep/log.h"
 #include "upgrade.h"
 #include "uplink.h"

@@ -63,20 +63,24 @@ allow_ports(struct rules *r, const struct settings *s, enum setting key, uint64_
 	}
 }
 
-/* A path whose last name is no link: what it points to may be what we hide, or not ours to give. */
+/*
+ * A path whose last name is no link: what it points to may be what we hide, or not ours to give.  What
+ * is not there, or not to be seen, or stands on a file system whose server is gone, is given nothing;
+ * a server that does not answer is not asked.
+ */
 static void
 allow_real(struct rules *r, const char *path, uint64_t rights)
 {
 	int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	struct error err;
-	struct stat st;
+	struct statx st;
 
-	if (fd == -1) { /* what is not there, or not to be seen, needs no right */
-		r->failed |= errno != ENOENT && errno != ENOTDIR && errno != EACCES;
+	if (fd == -1) {
+		r->failed |= errno == EMFILE || errno == ENFILE || errno == ENOMEM;
 		return;
 	}
-	if (fstat(fd, &st) == -1 ||
-	    (!S_ISLNK(st.st_mode) && sandbox_landlock_fd(r->set, r->abi, fd, rights, &err) == -1))
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &st) == 0 &&
+	    !S_ISLNK(st.stx_mode) && sandbox_landlock_fd(r->set, r->abi, fd, rights, &err) == -1)
 		r->failed = 1;
 	close(fd);
 }

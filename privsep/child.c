@@ -3,6 +3,7 @@
  */
 #include "child.h"
 
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,8 @@
 
 #include "log.h"
 #include "memfd.h"
-#include "sandbox.h"
+
+#define LARGE_BLOCK (256 * 1024) /* what malloc takes from the kernel, and gives back, by itself */
 
 uint64_t
 now_ms(void)
@@ -172,6 +174,9 @@ prepare_libc(void)
 {
 	static unsigned char numbers[2048];
 
+	/* by itself glibc keeps up to 32 MiB, once freed, for more of the like, which seldom comes */
+	(void)mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
+	(void)mallopt(M_TRIM_THRESHOLD, LARGE_BLOCK);
 	/* libm and OpenSSL look for the time zone */
 	(void)setenv("TZ", "UTC0", 1);
 	tzset();
@@ -180,15 +185,16 @@ prepare_libc(void)
 }
 
 void
-child_begin(struct child *c, enum proc self, const struct child_handlers *h, void *ctx)
+child_begin(struct child *c, const struct policy *policy, const struct child_handlers *h, void *ctx)
 {
 	struct error err;
 
 	memset(c, 0, sizeof(*c));
-	c->self = self;
+	c->self = policy->proc;
+	c->policy = policy;
 	c->handlers = h;
 	c->ctx = ctx;
-	log_init(proc_name(self), LOG_SINK_STDERR, LOG_LEVEL_INFO);
+	log_init(proc_name(c->self), LOG_SINK_STDERR, LOG_LEVEL_INFO);
 	if (!channel_fd_is(CHILD_CHANNEL_FD, FD_CHANNEL))
 		fatal("this program is started by opampd, not by hand");
 	prepare_libc();
@@ -196,7 +202,7 @@ child_begin(struct child *c, enum proc self, const struct child_handlers *h, voi
 	if (c->base == NULL)
 		fatal("no event loop");
 	c->peers[PROC_PARENT] =
-	    channel_new(c->base, CHILD_CHANNEL_FD, self, PROC_PARENT, &parent_callbacks, c);
+	    channel_new(c->base, CHILD_CHANNEL_FD, c->self, PROC_PARENT, &parent_callbacks, c);
 	if (c->peers[PROC_PARENT] == NULL)
 		fatal("no memory for the parent's channel");
 	while (!c->go)
@@ -207,7 +213,7 @@ child_begin(struct child *c, enum proc self, const struct child_handlers *h, voi
 void
 child_sandbox(struct child *c)
 {
-	struct policy policy = *policy_of(c->self);
+	struct policy policy = *c->policy;
 	struct sandbox_result result;
 	struct msg_ready ready;
 	struct error err;

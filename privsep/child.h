@@ -4,7 +4,7 @@
  *
  *	int main(int argc, char **argv) {
  *		struct child c;
- *		child_begin(&c, PROC_LINK, &handlers, &me);   // reads up to CHILD_GO, calls handlers
+ *		child_begin(&c, &policy_link, &handlers, &me);   // reads up to CHILD_GO, calls handlers
  *		... make what needs files (TLS contexts) ...
  *		child_sandbox(&c);                            // drops everything, READY goes out
  *		child_run(&c);
@@ -16,6 +16,7 @@
 #include <event2/event.h>
 
 #include "channel.h"
+#include "sandbox.h"
 #include "settings.h"
 
 #define CHILD_CHANNEL_FD 3 /* where the parent's channel is at exec */
@@ -33,6 +34,7 @@ struct child_handlers {
 
 struct child {
 	enum proc self;
+	const struct policy *policy; /* whose proc self is */
 	struct msg_start start;
 	struct settings settings; /* our section, checked */
 	struct event_base *base;
@@ -45,9 +47,10 @@ struct child {
 };
 
 /* Blocks until CHILD_GO.  Fatal on any error: the parent starts another. */
-void child_begin(struct child *c, enum proc self, const struct child_handlers *h, void *ctx);
+void child_begin(
+    struct child *c, const struct policy *policy, const struct child_handlers *h, void *ctx);
 
-/* Ids, namespaces, Landlock, seccomp, limits from the policy of c->self; then CHILD_READY. */
+/* Ids, namespaces, Landlock, seccomp, limits from c->policy; then CHILD_READY. */
 void child_sandbox(struct child *c);
 
 /* Runs until child_exit, or until the parent is gone (then 0 at once). */

@@ -23,7 +23,8 @@
 /* OpAMP messages: WebSocket and protobuf (both sides). */
 #define LIMIT_OPAMP_MESSAGE    (32 * MIB) /* settable: limits.message_size */
 #define LIMIT_LINK_MESSAGE     (32 * MIB) /* from the agent */
-#define LIMIT_WS_FRAGMENTS     1024       /* frames of one message */
+#define LIMIT_WS_FRAGMENTS     1024       /* frames of one message, or more if they have on average */
+#define LIMIT_WS_FRAGMENT      (1 * KIB)  /* so many bytes: Go's clients send pieces of 4 KiB */
 #define LIMIT_WS_QUEUED        64         /* pongs and messages not yet written */
 #define LIMIT_WS_OUTPUT        (64 * MIB) /* bytes waiting in our output buffer */
 #define LIMIT_PB_DEPTH         64         /* nested protobuf messages */

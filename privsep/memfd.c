@@ -14,6 +14,7 @@
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U
 #endif
+#define VIEW_MAPS (64u * 1024) /* less is read: a mapping costs as much */
 #define ALL_SEALS (F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
 int
@@ -102,6 +103,47 @@ memfd_read(int fd, size_t limit, char **data, size_t *len, struct error *err)
 	if (memfd_check(fd, limit, &size, err) == -1)
 		return -1;
 	return read_whole(fd, size, data, len, err);
+}
+
+int
+memfd_view(int fd, size_t limit, struct memfd_view *v, struct error *err)
+{
+	void *map;
+
+	*v = (struct memfd_view){.fd = -1};
+	if (memfd_check(fd, limit, &v->len, err) == -1)
+		goto fail;
+	if (v->len < VIEW_MAPS) {
+		if (read_whole(fd, v->len, &v->data, &v->len, err) == -1)
+			goto fail;
+		close(fd);
+		return 0;
+	}
+	map = mmap(NULL, v->len, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (map == MAP_FAILED) {
+		error_errno(err, "mapping a memory file of %zu bytes", v->len);
+		goto fail;
+	}
+	v->data = map;
+	v->mapped = v->len;
+	v->fd = fd;
+	return 0;
+fail:
+	close(fd);
+	return -1;
+}
+
+void
+memfd_view_end(struct memfd_view *v)
+{
+	if (v->mapped == 0) {
+		free(v->data);
+	} else {
+		(void)munmap(v->data, v->mapped);
+		if (v->fd >= 0)
+			close(v->fd);
+	}
+	*v = (struct memfd_view){.fd = -1};
 }
 
 int

@@ -8,8 +8,6 @@
 const struct message_rule message_rules[MSG_COUNT] = {
 #define MESSAGE(name_, from_, to_, payload_, tail_, fd_, meaning_)                                 \
 	[MSG_##name_] = {.name = #name_,                                                           \
-	    .meaning = (meaning_),                                                                 \
-	    .payload = #payload_,                                                                  \
 	    .from = (from_),                                                                       \
 	    .to = (to_),                                                                           \
 	    .size = sizeof(struct payload_),                                                       \

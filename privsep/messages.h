@@ -549,16 +549,17 @@ enum message_type {
 
 struct message_rule {
 	const char *name;
-	const char *meaning;
-	const char *payload; /* the struct's name */
-	uint32_t from, to;   /* sets of 1u << enum proc */
-	uint32_t size;       /* of the fixed part */
-	uint32_t tail;       /* most bytes after it */
-	uint32_t fd;         /* enum fd_kind */
+	uint32_t from, to; /* sets of 1u << enum proc */
+	uint32_t size;     /* of the fixed part */
+	uint32_t tail;     /* most bytes after it */
+	uint32_t fd;       /* enum fd_kind */
 };
 
 /* Indexed by type; entry 0 and everything not filled in allows nobody. */
 extern const struct message_rule message_rules[MSG_COUNT];
+
+/* One line on what it is for; NULL for a number that is none. */
+const char *message_meaning(uint32_t type);
 
 /* "netd" and the like; "nobody" for a number that is none. */
 const char *proc_name(uint32_t proc);

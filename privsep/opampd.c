@@ -219,7 +219,7 @@ init(struct parent *p, const struct options *o)
 	p->cwd = getcwd(NULL, 0);
 	p->sink = o->check_only ? LOG_SINK_PLAIN : LOG_SINK_STDERR;
 	p->level = o->verbose ? LOG_LEVEL_DEBUG : o->check_only ? LOG_LEVEL_WARN : LOG_LEVEL_INFO;
-	p->state_dir = p->log_dir = p->work_dir = p->control = p->link_listener = p->diag = -1;
+	p->state_dir = p->log_dir = p->work_dir = p->control = p->link_listener = -1;
 	p->secret_next = -1;
 	p->staged = p->merge_next = (struct merge_job){0, -1, -1, -1};
 	p->command.executable = p->command.work_dir = -1;

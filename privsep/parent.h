@@ -100,7 +100,7 @@ struct parent {
 	struct event *secret_timer;
 	struct msg_agent_start pending; /* a start that waits for the secret; kind 0 = none */
 
-	int state_dir, log_dir, work_dir, control, link_listener, diag;
+	int state_dir, log_dir, work_dir, control, link_listener;
 	char *log_path;
 	unsigned link_port;
 	struct rate rotations;

@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/netlink.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,8 +112,6 @@ on_exit_event(evutil_socket_t fd, short what, void *arg)
 	forget(s);
 	if (!is_daemon(s->proc)) {
 		parent_job_ended(s, status);
-		if (p->ending)
-			parent_shutdown_step(p);
 		return;
 	}
 	parent_tell_child(p, s);
@@ -488,16 +487,30 @@ give_confd(struct slot *s)
 			parent_tell_child(p, &p->daemons[i]);
 }
 
+/* A new one for each: in a socket that they share, what one asked is answered to the next one. */
+static void
+give_diag(struct slot *s)
+{
+	int fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_SOCK_DIAG);
+
+	if (fd >= 0)
+		slot_send(s, MSG_LINK_DIAG, NULL, fd);
+	else
+		log_error(
+		    "no sock_diag on this host (%s): the agent's connection cannot be verified",
+		    strerror(errno));
+}
+
 static void
 give_link(struct slot *s)
 {
 	struct parent *p = s->parent;
 	int log_fd = parent_log_open(p);
 
-	if (p->link_listener >= 0)
+	if (p->link_listener >= 0) {
 		give_duplicate(s, MSG_LINK_LISTENER, NULL, p->link_listener);
-	if (p->diag >= 0)
-		give_duplicate(s, MSG_LINK_DIAG, NULL, p->diag);
+		give_diag(s);
+	}
 	if (log_fd >= 0)
 		slot_send(s, MSG_LINK_LOG, NULL, log_fd);
 	parent_agent_tell_link(p);

@@ -284,7 +284,7 @@ parent_command_work_dir(struct parent *p)
 	char place[PATH_MAX];
 
 	c->work_dir =
-	    trusted_directory(c->work_path, parent_trusted_user(p), c->uid, c->gid, 0750, &err);
+	    trusted_directory(c->work_path, parent_trusted_user(p), c->uid, c->gid, 0750, 1, &err);
 	if (c->work_dir == -1) {
 		parent_place(p, SET_WORK_DIR, place, sizeof(place));
 		log_error("%s: %s", place, err.text);

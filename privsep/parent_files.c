@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/netlink.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,7 +70,7 @@ open_directories(struct parent *p)
 	if (reader == UINT32_MAX)
 		reader = 0;
 	p->state_dir = trusted_directory(p->command.storage_path, parent_trusted_user(p), conf,
-	    conf_gid, p->unprivileged ? 0700 : 0711, &err);
+	    conf_gid, p->unprivileged ? 0700 : 0711, 1, &err);
 	parent_place(p, SET_STORAGE, place, sizeof(place));
 	if (p->state_dir == -1) {
 		log_error("%s: %s", place, err.text);
@@ -86,9 +85,10 @@ open_directories(struct parent *p)
 		return -1;
 	path = parent_path(p, SET_LOG_DIR, "/var/log/opampd", "");
 	p->log_path = path;
-	p->log_dir = p->unprivileged && strcmp(path, p->command.storage_path) == 0
-			 ? fcntl(p->state_dir, F_DUPFD_CLOEXEC, 4)
-			 : trusted_directory(path, parent_trusted_user(p), me, reader, 0750, &err);
+	p->log_dir =
+	    p->unprivileged && strcmp(path, p->command.storage_path) == 0
+		? fcntl(p->state_dir, F_DUPFD_CLOEXEC, 4)
+		: trusted_directory(path, parent_trusted_user(p), me, reader, 0750, 0, &err);
 	if (p->log_dir == -1) {
 		parent_place(p, SET_LOG_DIR, place, sizeof(place));
 		log_error("%s: %s", place, err.text);
@@ -117,10 +117,10 @@ open_control(struct parent *p)
 	(void)snprintf(dir, sizeof(dir), "%s", path);
 	slash = strrchr(dir, '/');
 	*slash = '\0';
-	dir_fd =
-	    p->unprivileged && strcmp(dir, p->command.storage_path) == 0
-		? fcntl(p->state_dir, F_DUPFD_CLOEXEC, 4)
-		: trusted_directory(dir, parent_trusted_user(p), geteuid(), getegid(), 0755, &err);
+	dir_fd = p->unprivileged && strcmp(dir, p->command.storage_path) == 0
+		     ? fcntl(p->state_dir, F_DUPFD_CLOEXEC, 4)
+		     : trusted_directory(
+			   dir, parent_trusted_user(p), geteuid(), getegid(), 0755, 0, &err);
 	if (dir_fd == -1) {
 		log_error("control.socket: %s", err.text);
 		goto fail;
@@ -203,11 +203,6 @@ open_link(struct parent *p)
 	p->link_listener = fd;
 	p->link_port = ntohs(sin.sin_port);
 	p->command.link_port = p->link_port;
-	p->diag = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_SOCK_DIAG);
-	if (p->diag == -1)
-		log_error(
-		    "no sock_diag on this host (%s): the agent's connection cannot be verified",
-		    strerror(errno));
 	return 0;
 fail:
 	error = errno;
@@ -233,7 +228,8 @@ look_at(struct parent *p, enum setting key, const char *path, uid_t owner)
 	if (key != SET_STORAGE && strncmp(path, storage, len) == 0 &&
 	    (path[len] == '/' || path[len] == '\0'))
 		return 0;
-	if (trusted_directory_look(path, parent_trusted_user(p), owner, &err) == 0)
+	if (trusted_directory_look(path, parent_trusted_user(p), owner,
+		key == SET_STORAGE || key == SET_WORK_DIR, &err) == 0)
 		return 0;
 	parent_place(p, key, place, sizeof(place));
 	log_error("%s: %s", place, err.text);

@@ -54,9 +54,18 @@
 		name, error, {a}, why                                                              \
 	}
 
+/*
+ * Besides MAP_PRIVATE.  Shared memory, a stack that grows, and the host's huge pages are not counted by
+ * RLIMIT_DATA; locked memory is not ours to take.
+ */
+#define MAP_PLAIN                                                                                  \
+	(MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE | MAP_STACK | MAP_DENYWRITE | MAP_POPULATE)
+
 /* clang-format off: tables */
 #define POLICY_MEMORY                                                                              \
-	CALL("brk", "malloc"), CALL1("mmap", MASK0(2, PROT_EXEC), "malloc; never executable"),     \
+	CALL("brk", "malloc"),                                                                     \
+	    CALL2("mmap", MASK0(2, PROT_EXEC), MASK_EQ(3, ~(uint64_t)MAP_PLAIN, MAP_PRIVATE),      \
+		"malloc; never executable"),                                                       \
 	    CALL1("mprotect", MASK0(2, PROT_EXEC), "malloc's arenas; never executable"),           \
 	    CALL("munmap", "free"), CALL("mremap", "realloc"),                                     \
 	    CALL1("madvise", EQ(2, MADV_DONTNEED), "free")

@@ -31,22 +31,6 @@ static struct {
 } fd_rules[MAX_FD_RULES];
 static size_t fd_rule_count;
 
-const struct policy *
-policy_of(enum proc proc)
-{
-	static const struct policy *const policies[PROC_COUNT] = {
-	    [PROC_PARENT] = &policy_parent,
-	    [PROC_NETD] = &policy_netd,
-	    [PROC_LINK] = &policy_link,
-	    [PROC_CONFD] = &policy_confd,
-	    [PROC_PROCD] = &policy_procd,
-	    [PROC_CONNECT] = &policy_connect,
-	    [PROC_MERGE] = &policy_merge,
-	};
-
-	return proc < PROC_COUNT && policies[proc] != NULL ? policies[proc] : &policy_merge;
-}
-
 int
 sandbox_allow_fd(int fd, uint64_t rights)
 {
@@ -276,9 +260,11 @@ int
 sandbox_landlock_fd(int ruleset, int abi, int fd, uint64_t rights, struct error *err)
 {
 	struct ll_path rule = {rights & sandbox_landlock_fs(abi), fd};
-	struct stat st;
+	struct statx st;
 
-	if (fstat(fd, &st) == 0 && !S_ISDIR(st.st_mode))
+	/* the type is known without asking a file system's server, which may not answer */
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &st) == 0 &&
+	    !S_ISDIR(st.stx_mode))
 		rule.rights &= LL_FS_OF_FILES;
 	if (rule.rights == 0)
 		return 0;
@@ -370,7 +356,8 @@ sandbox_enter(const struct policy *p, const struct msg_start *start, struct sand
 	if (ruleset != -1 && enter_landlock(p, ruleset, abi, err) == -1)
 		return -1;
 	result->landlock_abi = ruleset == -1 ? 0 : abi;
-	if (sandbox_seccomp(p, err) == -1)
+	/* its own list does not have the call that loads another */
+	if (sandbox_seccomp(&policy_log, err) == -1 || sandbox_seccomp(p, err) == -1)
 		return -1;
 	result->seccomp = 1;
 	return 0;

@@ -21,8 +21,7 @@ const struct setting_rule setting_rules[SET_COUNT] = {
 	    .words = (words_),                                                                     \
 	    .otherwise = (otherwise_),                                                             \
 	    .required = (required_),                                                               \
-	    .to = (to_),                                                                           \
-	    .meaning = (meaning_)},
+	    .to = (to_)},
     SETTING_TABLE
 #undef SETTING
 };

@@ -37,8 +37,7 @@ struct setting_rule {
 	const char *words;     /* ENUM */
 	const char *otherwise; /* the default as it would stand in the file; NULL = none */
 	int required;
-	uint32_t to;         /* set of 1u << enum proc */
-	const char *meaning; /* one line for the man page */
+	uint32_t to; /* set of 1u << enum proc */
 };
 
 #include "settings_keys.h"
@@ -52,6 +51,9 @@ enum setting {
 };
 
 extern const struct setting_rule setting_rules[SET_COUNT];
+
+/* One line for the man page; why and what to do, for a key that is refused. */
+const char *setting_meaning(enum setting key);
 
 struct settings {
 	char *data; /* owned */

@@ -13,6 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "log.h"
+
 #define MAX_LINKS 16
 
 static int
@@ -181,24 +183,50 @@ out:
 	return fd;
 }
 
-/* What opampd writes in belongs to whom it shall, and nobody else writes there. */
+enum mode {
+	MODE_GOOD,
+	MODE_LOCKED, /* its owner cannot use it */
+	MODE_OPEN,   /* others can write there */
+};
+
+/* What opampd writes in belongs to whom it shall (-1: it does not), and nobody else writes there. */
 static int
-is_owners(int fd, const char *path, uid_t owner, struct error *err)
+mode_of(int fd, const char *path, uid_t owner, struct error *err)
 {
 	struct stat st;
 
 	if (fstat(fd, &st) == -1)
 		return error_errno(err, "looking at %s", path);
 	if (st.st_uid == owner && (st.st_mode & (S_IWGRP | S_IWOTH)) == 0)
-		return 0;
-	return error_set(err,
+		return (st.st_mode & S_IRWXU) == S_IRWXU ? MODE_GOOD : MODE_LOCKED;
+	(void)error_set(err,
 	    "%s belongs to user %u with mode %03o, and must belong to user %u and be writable by "
 	    "nobody else: name another directory, or chown %u and chmod go-w this one",
 	    path, st.st_uid, st.st_mode & 0777, owner, owner);
+	return st.st_uid == owner ? MODE_OPEN : -1;
+}
+
+/*
+ * The owner of what is `theirs` is the agent, or a process of ours that was taken over once: it can set
+ * any mode, which must not keep opampd from its next start for good (I14).
+ */
+static int
+settle_mode(int fd, const char *path, int found, mode_t mode, int theirs, struct error *err)
+{
+	if (found == -1 || found == MODE_GOOD || (found == MODE_LOCKED && !theirs))
+		return found == -1 ? -1 : 0;
+	if (!theirs)
+		return -1;
+	if (fchmod(fd, mode) == -1)
+		return found == MODE_LOCKED ? 0 : error_errno(err, "setting the mode of %s", path);
+	log_warn("%s: %s: its mode is set to %03o", path,
+	    found == MODE_OPEN ? "others could write there" : "its owner could not use it",
+	    (unsigned)mode);
+	return 0;
 }
 
 int
-trusted_directory_look(const char *path, uid_t trusted, uid_t owner, struct error *err)
+trusted_directory_look(const char *path, uid_t trusted, uid_t owner, int theirs, struct error *err)
 {
 	const char *name = strrchr(path, '/');
 	char above[PATH_MAX];
@@ -212,22 +240,22 @@ trusted_directory_look(const char *path, uid_t trusted, uid_t owner, struct erro
 		return -1;
 	fd = openat(dir, name + 1, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd >= 0)
-		result = is_owners(fd, path, owner, err);
-	else if (errno != ENOENT)
+		result = mode_of(fd, path, owner, err);
+	else if (errno != ENOENT && !(errno == EACCES && theirs))
 		result = error_errno(err, "opening the directory %s", path);
-	else if (faccessat(dir, ".", W_OK, AT_EACCESS) == -1)
+	else if (errno == ENOENT && faccessat(dir, ".", W_OK, AT_EACCESS) == -1)
 		result = error_set(err,
 		    "%s is not there, and cannot be made in %s (%s): name another directory", path,
 		    above, strerror(errno));
 	if (fd >= 0)
 		close(fd);
 	close(dir);
-	return result;
+	return result == -1 || (result == MODE_OPEN && !theirs) ? -1 : 0;
 }
 
 int
-trusted_directory(
-    const char *path, uid_t trusted, uid_t owner, gid_t group, mode_t mode, struct error *err)
+trusted_directory(const char *path, uid_t trusted, uid_t owner, gid_t group, mode_t mode,
+    int theirs, struct error *err)
 {
 	char above[PATH_MAX];
 	const char *name;
@@ -259,9 +287,14 @@ trusted_directory(
 			goto out;
 		}
 	}
+	/* the owner may be us, whom modes hold for */
+	if (fd == -1 && errno == EACCES && theirs && fchmodat(dir, name, mode, 0) == 0)
+		fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd == -1) {
 		error_errno(err, "opening the directory %s", path);
-	} else if (is_owners(fd, path, owner, err) == -1) {
+		goto out;
+	}
+	if (settle_mode(fd, path, mode_of(fd, path, owner, err), mode, theirs, err) == -1) {
 		close(fd);
 		fd = -1;
 	}

@@ -21,12 +21,15 @@ int trusted_open(const char *path, enum trusted_kind kind, uid_t owner, struct e
 
 /*
  * The directory at path, made if it is missing (one level) with this owner, group and mode; the
- * directory above must be trusted.  A directory that is there must have that owner.
+ * directory above must be trusted.  A directory that is there must have that owner.  A mode with which
+ * others write there is an error, or put right where the directory is `theirs`: its owner is the
+ * agent or a process that reads foreign bytes, and can set it.
  */
-int trusted_directory(
-    const char *path, uid_t trusted, uid_t owner, gid_t group, mode_t mode, struct error *err);
+int trusted_directory(const char *path, uid_t trusted, uid_t owner, gid_t group, mode_t mode,
+    int theirs, struct error *err);
 
 /* Would trusted_directory give it?  Makes nothing.  0, or -1 and why not. */
-int trusted_directory_look(const char *path, uid_t trusted, uid_t owner, struct error *err);
+int trusted_directory_look(
+    const char *path, uid_t trusted, uid_t owner, int theirs, struct error *err);
 
 #endif

@@ -288,7 +288,7 @@ main(void)
 	for (i = 0; i < HANDLES; i++)
 		p->handles[i] = (struct handle){0, -1, -1};
 	supervise_init(&p->supervise, &ops, p, &set);
-	child_begin(&p->child, PROC_PROCD, &handlers, p);
+	child_begin(&p->child, &policy_procd, &handlers, p);
 	p->supervise.set = read_settings(&p->child.settings);
 	for (i = 0; i < TIMER_COUNT; i++) {
 		p->timer_contexts[i] = (struct timer_context){p, (enum supervise_timer)i};

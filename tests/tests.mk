@@ -31,12 +31,22 @@ check-corpus: $(FUZZ_REPLAYS)
 # libFuzzer builds live in their own folder, every object instrumented
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := $(FUZZ_SOURCES:tests/fuzz/fuzz_%.c=%)
+FUZZ_JOBS ?=
 .PHONY: archives fuzz fuzz-programs fuzz-run $(addprefix fuzz-,$(FUZZ_TARGETS))
 archives: $(ARCHIVES)
+FUZZ_BUILD = O=$(O)/fuzz CC=$(CLANG) SAN=address,undefined CFLAGS='-fsanitize=fuzzer-no-link $(CFLAGS)'
 fuzz:
-	@$(MAKE) --no-print-directory O=$(O)/fuzz CC=$(CLANG) SAN=address,undefined \
-		CFLAGS='-fsanitize=fuzzer-no-link $(CFLAGS)' fuzz-programs
+	@$(MAKE) --no-print-directory $(FUZZ_BUILD) fuzz-programs
 	@$(MAKE) --no-print-directory O=$(O)/fuzz fuzz-run
+# FUZZ_SECONDS for all targets together, in turn; FUZZ_KEPT grows from run to run and says what was found
+FUZZ_KEPT ?= $(O)/fuzz/kept
+.PHONY: fuzz-build fuzz-long
+fuzz-build:
+	@$(MAKE) -s $(JOBS) --no-print-directory $(FUZZ_BUILD) fuzz-programs
+fuzz-build-%:
+	@$(MAKE) -s --no-print-directory $(FUZZ_BUILD) $(O)/fuzz/fuzzer_$*
+fuzz-long: fuzz-build
+	@$(PYTHON) tests/lib/fuzz_long.py $(O)/fuzz $(FUZZ_KEPT) $(FUZZ_SECONDS) $(or $(FUZZ_JOBS),$(shell nproc))
 fuzz-programs: $(addprefix $(O)/fuzzer_,$(FUZZ_TARGETS))
 $(O)/fuzzer_%: $(O)/tests/fuzz/fuzz_%.o $(ARCHIVES)
 	$(CC) $(CFLAGS) -fsanitize=fuzzer $(HARDEN_LD) -o $@ $< -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS_ALL)
@@ -44,15 +54,12 @@ fuzz-run: $(addprefix fuzz-,$(FUZZ_TARGETS))
 $(addprefix fuzz-,$(FUZZ_TARGETS)): fuzz-%:
 	@tests/lib/fuzz.sh $(O)/fuzzer_$* $* $(FUZZ_SECONDS)
 
-# ten million messages to the handlers of every process, with every row of the table taken at least once
-MESSAGE_FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*_messages.c))
-MESSAGES ?= 10000000
-.PHONY: fuzz-messages fuzz-messages-programs
-fuzz-messages:
-	@$(MAKE) --no-print-directory O=$(O)/fuzz CC=$(CLANG) SAN=address,undefined \
-		CFLAGS='-fsanitize=fuzzer-no-link $(CFLAGS)' fuzz-messages-programs
-	@$(PYTHON) tests/lib/fuzz-messages.py $(O)/fuzz $(MESSAGES) $(MESSAGE_FUZZERS)
-fuzz-messages-programs: $(addprefix $(O)/fuzzer_,$(MESSAGE_FUZZERS))
+# What the corpora reach, for each parser (tests/fuzz/parsers), and what they do not (tests/fuzz/unreached)
+.PHONY: coverage
+coverage:
+	@$(MAKE) -s $(JOBS) --no-print-directory O=$(O)/coverage CC=$(CLANG) HARDEN= OPT=-O1 \
+		CFLAGS='-fprofile-instr-generate -fcoverage-mapping' unit-tests
+	@$(PYTHON) tests/lib/coverage.py $(O)/coverage --unit
 
 # as many jobs as there are processors, unless the caller said
 JOBS = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
@@ -68,7 +75,7 @@ check:
 
 # ---- system tests: programs that print TAP, run by prove against the build
 # fakeagent stands in for a Collector; the scripted server needs OpAMP's messages for Python
-# wspeer is netd/ws.c on a connection, for other implementations to talk to
+# wspeer is wire/ws.c on a connection, for other implementations to talk to
 TEST_TOOLS := $(O)/tools/fakeagent $(O)/tools/fakeagent2 $(O)/tools/policy $(O)/tools/wspeer $(O)/tools/rogue $(O)/gen/python/opamp/v1/opamp_pb2.py
 $(O)/tools/wspeer: $(O)/tests/tools/wspeer.o $(ARCHIVES_netd)
 	@mkdir -p $(@D)
@@ -81,15 +88,6 @@ $(O)/tools/rogue: $(O)/tests/tools/rogue.o $(O)/libprivsep.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $^ $(LIBS_EVENT) $(LIBS_SANDBOX)
 -include $(O)/tests/tools/rogue.d
-# relay stands in for a process and hands its place to a test; hasten tells where the parent's patience is
-TEST_TOOLS += $(O)/tools/relay $(O)/tools/hasten
-$(O)/tools/relay: $(O)/tests/tools/relay.o
-	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $^
-$(O)/tools/hasten: $(O)/tests/tools/hasten.o $(O)/libprivsep.a
-	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $^ $(LIBS_EVENT) $(LIBS_SANDBOX)
--include $(O)/tests/tools/relay.d $(O)/tests/tools/hasten.d
 $(O)/tools/policy: tests/tools/policy.c $(O)/libprivsep.a
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS_OURS) $(CFLAGS_OURS) $(CPPFLAGS) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $< $(O)/libprivsep.a $(LIBS_EVENT) $(LIBS_SANDBOX)
@@ -114,9 +112,11 @@ $(O)/tools/applydrive: $(APPLYDRIVE) $(O)/libconfd.a $(O)/libprivsep.a
 ifneq ($(filter x86_64-%,$(shell $(CC) -dumpmachine)),)
 TEST_TOOLS += $(O)/tools/inject
 endif
-$(O)/tools/inject: tests/tools/inject.c
+INJECT := $(patsubst %,$(O)/tests/tools/%.o,inject inject_calls inject_catch)
+$(O)/tools/inject: $(INJECT)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS_OURS) $(CFLAGS_OURS) $(CPPFLAGS) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $< $(LIBS_SANDBOX)
+	$(CC) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $(INJECT) $(LIBS_SANDBOX)
+-include $(INJECT:.o=.d)
 SYSTEM_TESTS := $(sort $(wildcard tests/system/*.t tests/sandbox/*.t))
 .PHONY: test-tools check-system
 test-tools: $(TEST_TOOLS)
@@ -157,3 +157,17 @@ demo:
 	@echo "Building opampd into $(O)/ (with $(CC))$(if $(GO), and$(comma) with Go$(comma) a Collector and a server: minutes the first time)"
 	@$(MAKE) -s $(JOBS) --no-print-directory demo-tools
 	@O=$(abspath $(O)) DEMO=$(DEMO) $(PYTHON) tests/interop/demo.py
+
+# ---- what it costs, beside the OpenTelemetry Collector's own supervisor: doc/performance.md.
+# Needs Go.  BENCH=short: in a few minutes, and without the document
+PACKAGES_BENCH := python3 python3-protobuf python3-websockets openssl ca-certificates iproute2 procps strace util-linux
+$(O)/bench/opampsupervisor: tests/bench/build-supervisor.sh
+	tests/bench/build-supervisor.sh $@
+.PHONY: bench-tools bench
+bench-tools: all test-tools interop-tools $(O)/bench/opampsupervisor
+bench:
+	@tests/lib/need-packages.sh $(PACKAGES_BUILD) $(PACKAGES_BENCH)
+	@echo "Building opampd, and with Go a Collector, a server and opampsupervisor, into $(O)/ (minutes the first time)"
+	@$(MAKE) -s $(JOBS) --no-print-directory bench-tools
+	@echo "Measuring: $(if $(filter short,$(BENCH)),about four minutes,about 25 minutes; nothing else should run on this machine)"
+	@O=$(abspath $(O)) BENCH=$(BENCH) $(PYTHON) tests/bench/bench.py

@@ -53,9 +53,10 @@ own(const struct setting_rule *r)
 {
 	static const char prefix[] = "own key: ";
 
-	return strncmp(r->meaning, prefix, sizeof(prefix) - 1) == 0
-		   ? r->meaning + sizeof(prefix) - 1
-		   : NULL;
+	const char *meaning = setting_meaning((enum setting)r->key);
+
+	return strncmp(meaning, prefix, sizeof(prefix) - 1) == 0 ? meaning + sizeof(prefix) - 1
+								 : NULL;
 }
 
 static void
@@ -116,7 +117,7 @@ print_keys(int refused)
 			print_kind(r);
 			puts("");
 		}
-		sentence(own(r) != NULL ? own(r) : r->meaning);
+		sentence(own(r) != NULL ? own(r) : setting_meaning((enum setting)r->key));
 	}
 	puts(".El");
 }
@@ -134,10 +135,10 @@ print_policy(const struct policy *p, const char *name)
 	puts(".Bl -tag -width \"capabilities\" -compact");
 	if (p->user != NULL || p == &policy_agent)
 		printf(".It user\n%s\n", p->user != NULL ? p->user : "agent.run_as");
-	if (p != &policy_agent)
+	if (p != &policy_agent && p != &policy_log)
 		printf(".It capabilities\n%s\n",
 		    policy_capabilities(buf, sizeof(buf), p->capabilities));
-	if (p != &policy_agent && p != &policy_parent)
+	if (p != &policy_agent && p != &policy_log && p != &policy_parent)
 		printf(".It namespaces\nown %s%s\n",
 		    policy_namespaces(buf, sizeof(buf), p->namespaces),
 		    p->empty_root ? "; an empty root directory" : "");
@@ -177,6 +178,7 @@ print_policies(void)
 	print_policy(&policy_parent, "parent");
 	for (i = PROC_NETD; i < PROC_COUNT; i++)
 		print_policy(policy_of((enum proc)i), proc_name(i));
+	print_policy(&policy_log, "all but the parent and the agent: the log");
 	print_policy(&policy_agent, "agent");
 }
 
@@ -255,7 +257,7 @@ print_messages(void)
 		printf(" | %u | ", m->size);
 		if (m->tail > 0)
 			printf("%u", m->tail);
-		printf(" | %s | %s |\n", kinds[m->fd], m->meaning);
+		printf(" | %s | %s |\n", kinds[m->fd], message_meaning(i));
 	}
 }
 

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "netd/link_session.h"
-#include "netd/wire.h"
+#include "wire/wire.h"
 #include "privsep/log.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -1,7 +1,8 @@
 /*
  * fuzz_link_http.c: the bytes of an accepted connection of the agent's user, through HTTP, WebSocket
  * and OpAMP, as they come from a socket.  Input: one byte, how many bytes arrive at once (0: all;
- * the top bit: the answers are not read), then the bytes.  The secret is the digits 0 to f, four times.
+ * the top bit: the answers are not read), then the bytes.  The secret is the digits 0 to f, four times:
+ * without it nothing is heard.
  */
 #include <signal.h>
 #include <stdint.h>
@@ -52,6 +53,17 @@ talk(struct child *child, struct link_server *server, const uint8_t *data, size_
 	close(sv[1]);
 }
 
+static int
+was_heard(const struct link_sessions *all)
+{
+	const struct link_session *s;
+
+	LIST_FOREACH (s, &all->list, entry)
+		if (s->connected || s->heard_ms != 0)
+			return 1;
+	return 0;
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -73,6 +85,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (server == NULL || link_secrets_begun(&secrets, 1, AGENT_RUN, AGENT, &err) == NULL)
 		abort();
 	talk(&child, server, data, size);
+	if (memmem(data, size, SECRET, sizeof(SECRET) - 1) == NULL && was_heard(&sessions))
+		abort();
 	link_server_ended(server, 1);
 	link_session_end(&sessions, 1);
 	link_server_free(server);

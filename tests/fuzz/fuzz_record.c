@@ -12,6 +12,26 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* What is accepted under a limit keeps it. */
+static void
+small_offer(const uint8_t *data, size_t size)
+{
+	size_t limit = size / 4, total = 0, i;
+	struct offer o;
+
+	if (offer_open(&o, data, size, limit, NULL) == -1)
+		return;
+	for (i = 0; i < o.count; i++) {
+		if (o.files[i].name.len > LIMIT_CONFIG_NAME ||
+		    o.files[i].type.len > LIMIT_CONFIG_NAME)
+			abort();
+		total += o.files[i].body.len;
+	}
+	if (total > limit || o.count > LIMIT_CONFIG_FILES || o.hash.len > LIMIT_CONFIG_HASH)
+		abort();
+	offer_close(&o);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -34,6 +54,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		free(again);
 		offer_close(&o);
 	}
+	small_offer(data, size);
 	fd = memfd_seal("fuzz", data, size, NULL);
 	if (fd == -1)
 		return 0;

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "netd/client.h"
-#include "netd/wire.h"
+#include "wire/wire.h"
 #include "privsep/log.h"
 #include "privsep/offer.h"
 
@@ -139,10 +139,12 @@ begin(const struct describe *d)
 	    .config_size = CONFIG_SIZE};
 	static const uint8_t uid[16] = {1, 2, 3};
 	const struct msg_health health = {.healthy = 1};
+	struct memfd_view effective;
 	struct error err;
 
 	memset(timers, 0, sizeof(timers));
 	now = 1000000;
+	effective = (struct memfd_view){.data = (char *)(uintptr_t) "a: 1", .len = 4};
 	sequence = 0;
 	credit = 1;
 	sent = 0;
@@ -152,7 +154,7 @@ begin(const struct describe *d)
 	if (client_identity(&client, uid, &err) == -1)
 		abort();
 	(void)report_health(&report, &health, "", 0, "", 0, &err);
-	(void)report_effective(&report, EFFECTIVE_TEXT, "a: 1", 4, &err);
+	(void)report_effective(&report, EFFECTIVE_TEXT, &effective, &err);
 	client_synced(&client);
 	client_opened(&client);
 }

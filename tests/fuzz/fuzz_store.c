@@ -2,7 +2,8 @@
  * fuzz_store.c: what confd reads back from disk, as a failing disk or another program would leave it:
  * the state record, a generation's meta and outcome, the identity, the cache.  The first byte says what
  * the rest is: 0 to 3 a frame's fields, which get magic, length and checksum so that they are looked
- * at; 4 bytes as they are; and 5 and more the same, as files in a directory that is then opened.
+ * at; 4 bytes as they are; and 5 and more the same, as files in a directory that is then opened.  A frame
+ * in which one bit has turned, or that is cut, is believed by nobody.
  */
 #include <fcntl.h>
 #include <stdint.h>
@@ -56,6 +57,21 @@ parse(const void *data, size_t len)
 	if (store_cache_parse(data, len, &env, &cache) && cache.description_len > len)
 		abort();
 	store_cache_free(&cache);
+}
+
+/* A disk that fails changes bits, and leaves the end away. */
+static void
+spoil(struct pack *p, const char *magic)
+{
+	size_t bits = p->len * 8, bit = (store_crc(1, p->data, p->len) >> 7) % bits;
+	struct unpack u;
+
+	p->data[bit / 8] ^= (unsigned char)(1u << bit % 8);
+	if (unpack_begin(&u, magic, p->data, p->len) == 0)
+		abort();
+	p->data[bit / 8] ^= (unsigned char)(1u << bit % 8);
+	if (unpack_begin(&u, magic, p->data, bit / 8) == 0)
+		abort();
 }
 
 static void
@@ -135,6 +151,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	pack_raw(&p, data + 1, size - 1);
 	if (pack_finish(&p) == -1)
 		return 0;
+	spoil(&p, magics[data[0] % 4]);
 	if (data[0] < 4)
 		parse(p.data, p.len);
 	else

@@ -1,7 +1,8 @@
 /*
  * fuzz_yaml.c: what a server and an operator may write, through load, merge, emit and both checks.
- * Two things must hold: whatever compose_run accepts, compose_check accepts, and the Collector,
- * played here by its own search and replace, never looks up what no list permits.
+ * Three things must hold: whatever compose_run accepts, compose_check accepts; the Collector,
+ * played here by its own search and replace, never looks up what no list permits; and no remote file
+ * that is accepted has an anchor or an alias, as libyaml sees it.
  * Input: up to three files with a line "%%%%" between them: a remote one, a local one, and a
  * second remote one.
  */
@@ -9,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <yaml.h>
 
 #include "confd/compose.h"
 #include "privsep/limits.h"
@@ -117,9 +120,34 @@ each_text(const struct compose_input *in, const struct yaml_node *n)
 		play_collector(in, n->value, values[k]);
 }
 
+static int
+has_alias(const struct offer_part *body)
+{
+	yaml_parser_t p;
+	yaml_event_t e;
+	int found = 0, end = 0;
+
+	if (!yaml_parser_initialize(&p))
+		abort();
+	yaml_parser_set_input_string(&p, (const unsigned char *)body->data, body->len);
+	while (!end && yaml_parser_parse(&p, &e)) {
+		found |=
+		    e.type == YAML_ALIAS_EVENT ||
+		    (e.type == YAML_SCALAR_EVENT && e.data.scalar.anchor != NULL) ||
+		    (e.type == YAML_SEQUENCE_START_EVENT && e.data.sequence_start.anchor != NULL) ||
+		    (e.type == YAML_MAPPING_START_EVENT && e.data.mapping_start.anchor != NULL);
+		end = e.type == YAML_STREAM_END_EVENT;
+		yaml_event_delete(&e);
+	}
+	yaml_parser_delete(&p);
+	return end && found;
+}
+
 static void
 run(const struct compose_input *in)
 {
+	size_t i;
+
 	struct compose_result out;
 	struct yaml_tree tree = {0};
 	struct error err;
@@ -129,6 +157,9 @@ run(const struct compose_input *in)
 			abort();
 		return;
 	}
+	for (i = 0; i < in->remote->count; i++)
+		if (has_alias(&in->remote->files[i].body))
+			abort();
 	if (compose_check(in, out.data, out.len, &err) == -1) {
 		fprintf(stderr, "%s\n%.*s\n", err.text, (int)out.len, out.data);
 		abort();

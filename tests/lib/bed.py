@@ -272,8 +272,8 @@ class Daemon:
         """The pid of a child that is in its sandbox, waited for."""
         def look():
             pid = self.children(proc.children_at_a_glance).get(name)
-            # the parent's filter comes by inheritance: its own makes two
-            if pid is None or pid == other_than or int(proc.status(pid).get("Seccomp_filters", 0)) < 2:
+            # the parent's filter comes by inheritance, the log's comes before its own, which makes three
+            if pid is None or pid == other_than or int(proc.status(pid).get("Seccomp_filters", 0)) < 3:
                 return None
             return pid
         return until(look, seconds, f"{name} to live" + (f" again (was {other_than})" if other_than else ""))

@@ -92,7 +92,7 @@ def differences(programs, policies, name):
     """What the kernel would do otherwise than declared: a list of words, empty when all is well."""
     wrong, asked = [], 0
     names, rows = {}, {}
-    for policy in ("parent", name):
+    for policy in acts.filters_of(name):
         for row in policies[policy]["syscalls"]:
             if row[1] >= 0:
                 names[row[1]] = row[0]

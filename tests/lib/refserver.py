@@ -2,6 +2,7 @@
 import json
 import os
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -12,9 +13,9 @@ BINARY = os.path.join(os.environ["O"], "interop", "server")
 
 
 class RefServer:
-    def __init__(self, listen="127.0.0.1:0", tls=None, wrapper=()):
-        """tls: (certificate, key) or (certificate, key, client CA)."""
-        command = list(wrapper) + [BINARY, "-listen", listen]
+    def __init__(self, listen="127.0.0.1:0", tls=None, wrapper=(), events=False):
+        """tls: (certificate, key) or (certificate, key, client CA).  events: see wait_event."""
+        command = list(wrapper) + [BINARY, "-listen", listen] + (["-events"] if events else [])
         if tls:
             command += ["-cert", tls[0], "-key", tls[1]] + (["-client-ca", tls[2]] if len(tls) > 2 else [])
         self.tls = tls
@@ -25,6 +26,29 @@ class RefServer:
         self.where = json.loads(line)
         # never through a proxy of the environment
         self.opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        self.events = []  # as the server tells them, with its own time (time.time())
+        self.changed = threading.Condition()
+        if events:
+            threading.Thread(target=self.read_events, daemon=True).start()
+
+    def read_events(self):
+        for line in self.process.stdout:
+            with self.changed:
+                self.events.append(json.loads(line))
+                self.changed.notify_all()
+
+    def wait_event(self, test, seconds, what, since=0):
+        """The first event from number `since` on that test(event) holds for."""
+        end = time.monotonic() + seconds
+        with self.changed:
+            while True:
+                for e in self.events[since:]:
+                    if test(e):
+                        return e
+                since = len(self.events)
+                if not self.changed.wait(max(0, end - time.monotonic())) and time.monotonic() >= end:
+                    break
+        raise AssertionError(f"after {seconds} s still waiting for: {what}\n{self.tell()}")
 
     @property
     def url(self):

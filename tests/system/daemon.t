@@ -242,6 +242,30 @@ def background(tap, bed, who):
     bed.write(SETTINGS.format(work=bed.work))
 
 
+def modes(tap, bed, who):
+    """Whom a directory belongs to can set its mode: the agent its own, confd the storage.  That must not keep
+    opampd from its next start, nor from a reload."""
+    bed.write(SETTINGS.format(work=bed.work))
+    for name, mode in (("agent", 0o777), ("agent", 0), ("state", 0o770), ("state", 0)):
+        path = os.path.join(bed.work, name)
+        os.chmod(path, mode)
+        good = bed.start("-f", bed.settings)
+        now = stat.S_IMODE(os.stat(path).st_mode)
+        told = mode == 0 or "others could write there" in bed.said()
+        tap.ok(good and told and now & 0o722 == 0o700, f"{who}: I14 {name} with mode {mode:03o}: set right, told, and it starts",
+               f"{now:o}\n" + bed.said())
+        if good and name == "agent" and mode:
+            os.chmod(path, mode)
+            bed.ctl("reload")
+            tap.ok(wait(lambda: "the new settings are in force" in bed.said()), f"{who}: I14 and a reload goes through", bed.said())
+        bed.stop()
+    log = os.path.join(bed.work, "log")  # where nobody but who started it could have set it
+    os.chmod(log, 0o777)
+    r = bed.run("-d", "-f", bed.settings)
+    tap.ok(r.returncode == 1 and "writable by nobody else" in r.stderr, f"{who}: a log directory for everybody is refused", r.stderr)
+    os.chmod(log, 0o750)
+
+
 def syslog(tap, bed):
     """In a mount namespace of our own with a /dev that has a log socket."""
     dev = os.path.join(bed.dir, "dev")
@@ -277,7 +301,7 @@ def main():
     for who, uid in ([("root", None), ("ordinary user", 65533)] if root else [("ordinary user", None)]):
         bed = Bed(uid)
         try:
-            for part in (options, foreground, verbose, background):
+            for part in (options, foreground, verbose, background, modes):
                 part(tap, bed, who)
             if root and uid is None:
                 syslog(tap, bed)

@@ -153,8 +153,8 @@ def daemons(user):
                 check_child(pid, name, user, bed)
             except AssertionError as e:
                 raise AssertionError(f"{name}: {e}") from None
-        filters = {name: int(proc.status(daemon.child(name)).get("Seccomp_filters", 2)) for name in DAEMONS}
-        assert all(count >= 2 for count in filters.values()), f"the parent's filter and its own: {filters}"
+        filters = {name: int(proc.status(daemon.child(name)).get("Seccomp_filters", 3)) for name in DAEMONS}
+        assert all(count >= 3 for count in filters.values()), f"the parent's filter, the log's and its own: {filters}"
 
 
 def connector(user):
@@ -209,9 +209,31 @@ def parent(user):
         if ROOT:
             if user != "root":
                 same(os.stat(f"/proc/{daemon.pid}/io").st_uid, 0, "owner of its /proc files: it is dumpable")
-            # no network of any kind but what it holds for others: the link's listener, sock_diag, the control socket
+            # no network of any kind but what it holds for others: the link's listener, the control socket
             for what in proc.descriptors(daemon.pid).values():
                 assert not what.startswith(("/etc", "/root", "/home")), what
+
+
+def netlink_of(pid):
+    with open("/proc/net/netlink", encoding="ascii") as f:
+        known = {f"socket:[{line.split()[9]}]" for line in f.readlines()[1:]}
+    return known & set(proc.descriptors(pid).values())
+
+
+def sock_diag(user):
+    """What one link asked the kernel must not be answered to the next one: each has a socket of its own."""
+    if not ROOT:
+        raise tap.Skip("only root may look at their descriptors")
+    with Bed(user) as bed:
+        server = bed.server()
+        daemon = bed.daemon(server)
+        server.wait_healthy()
+        link = daemon.child("link")
+        first = netlink_of(link)
+        same((len(first), netlink_of(daemon.pid)), (1, set()), "netlink sockets of link and of the parent")
+        daemon.kill("link")
+        second = netlink_of(daemon.child("link", other_than=link))
+        same((len(second), second & first), (1, set()), "that of the next link")
 
 
 def agent(user):
@@ -280,6 +302,7 @@ TESTS = [
     ("I5 the connector while it connects", connector),
     ("I5 merge while it merges", merging),
     ("I2 the parent", parent),
+    ("I15 each link asks the kernel by a socket of its own", sock_diag),
     ("I13 SE-01 the agent inherits what is declared, and nothing else", agent),
     ("I15 SE-01 the agent cannot read our state or change what it runs on", hidden),
     ("SE-01 an agent as root is refused", root_refused),

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""netd/ws.c, through tests/tools/wspeer.c, against python3-websockets: both roles, over loopback."""
+"""wire/ws.c, through tests/tools/wspeer.c, against python3-websockets: both roles, over loopback."""
 import asyncio
 import os
 import random

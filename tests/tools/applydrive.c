@@ -66,22 +66,21 @@ static char why[512];
 /* ---- the neighbours */
 
 static void
-do_merge(void *ctx, uint32_t job, uint32_t kind, const void *remote, size_t remote_len,
-    const void *emitted, size_t emitted_len)
+do_merge(
+    void *ctx, uint32_t job, uint32_t kind, struct apply_bytes *remote, struct apply_bytes *emitted)
 {
 	struct world *w = ctx;
 	struct offer o = {0};
 
 	(void)emitted;
-	(void)emitted_len;
 	w->merge_due = 1;
 	w->merge_job = job;
 	w->merge_kind = kind;
 	if (kind != MERGE_COMPOSE)
 		return;
 	(void)snprintf(w->text, sizeof(w->text), "local");
-	if (remote != NULL && offer_open(&o, remote, remote_len, LIMIT_CONFIG_BYTES, NULL) == 0 &&
-	    o.count > 0)
+	if (remote != NULL &&
+	    offer_open(&o, remote->data, remote->len, LIMIT_CONFIG_BYTES, NULL) == 0 && o.count > 0)
 		(void)snprintf(w->text, sizeof(w->text), "%.*s", (int)o.files[0].body.len,
 		    o.files[0].body.data);
 	offer_close(&o);
@@ -197,7 +196,7 @@ answer_merge(struct world *w)
 	record_put(&r, RESULT_EFFECTIVE, 0, 0, w->text, strlen(w->text));
 	if (record_finish(&r, &data, &len, NULL) == -1)
 		errx(1, "no memory");
-	apply_merged(&w->a, &m, data, len);
+	apply_merged(&w->a, &m, &(struct apply_bytes){.data = data, .len = len});
 }
 
 static void
@@ -311,7 +310,7 @@ offer(struct world *w, const char *name)
 	}
 	if (offer_pack(&o, LIMIT_CONFIG_BYTES, &data, &len, NULL) == -1)
 		errx(1, "no memory");
-	apply_offer(&w->a, data, len);
+	apply_offer(&w->a, &(struct apply_bytes){.data = data, .len = len});
 }
 
 /* ---- deeds */

@@ -4,54 +4,46 @@
  *
  *	inject PID CALL [ARG...] [, CALL [ARG...]]...
  *	inject PID
+ *	inject -s|-S PID
+ *	inject -w NAME PID
+ *	inject -n COUNT PID
  *
  * The second form only prints its seccomp filters as the kernel has them, each as a line of hexadecimal
  * struct sock_filter.
+ * The third holds the process still and reads lines from standard input, each "MODE CALL [ARG...]
+ * [, CALL [ARG...]]...", until there are no more; "filters" is a line too.  MODE says who makes the calls:
+ *	l	the process itself
+ *	c	a copy of it (fork), which has its whole sandbox, and is ended after them
+ *	L, b	the same two while its seccomp filters sleep (PTRACE_O_SUSPEND_SECCOMP): what stands behind
+ * Each line is answered by one: what each call gave, with spaces between them.
+ * The fourth waits for the next child of PID that is named opampd-NAME, lets it run until it has entered
+ * its sandbox, and goes on with it like the third.  It says "waiting", and then "caught PID".
+ * The fifth looks after the next COUNT children of PID likewise: they may fork, as far as RLIMIT_NPROC goes, or
+ * else there could be no copies of them.  The copies may not; -S is for such a process.
  *
  * CALL is a name, a number (of any ABI: 0x40000000 + n is x32's n), or int80:n for the call n of the
  * 32-bit ABI.  ARG is a number, s:text or b:hexbytes (its address; it lies in the process's stack),
- * p: (the page that the stack pointer is in), or r: (the result of the call before).
- * For each call one line: what it returned (-errno on failure), "killed SIGNAL", "exited", or
- * "executed".  A process that lives goes on where it was.
+ * p: (the page that the stack pointer is in), t: (the page of the system call instruction),
+ * r: (the result of the call before), or rN: (that of the Nth of its line, from 0).
+ * For each call: what it returned (-errno on failure), "killed SIGNAL", "exited", "executed" or "hung"
+ * (without the -s and -w forms' patience it is an error).  A process that lives goes on where it was.
  */
+#include "inject.h"
+
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/filter.h>
 #include <signal.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
-#include <sys/uio.h>
-#include <sys/user.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <seccomp.h>
-
-#define ARGS      6
-#define RED_ZONE  256
-#define DATA_MAX  1024
-#define LONGEST_S 10
-#define OPTIONS                                                                                    \
-	(PTRACE_O_EXITKILL | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE |      \
-	    PTRACE_O_TRACEEXEC)
-
-struct target {
-	pid_t pid;
-	struct user_regs_struct saved;
-	uint64_t gate; /* where a system call instruction stands */
-	uint64_t data; /* where the next argument's bytes go, downwards */
-	long result;
-};
-
-static void
-fail(const char *what)
-{
-	fprintf(stderr, "inject: %s: %s\n", what, strerror(errno));
-	exit(2);
-}
+#define LONGEST_S  10
+#define PATIENCE_S 5 /* with the calls of one copy */
+#define WORDS      128
 
 static void
 on_alarm(int sig)
@@ -59,268 +51,180 @@ on_alarm(int sig)
 	(void)sig;
 }
 
+/* Its calls' results, with spaces between them.  0: it is no more. */
 static int
-wait_for(pid_t pid)
+line_calls(struct target *t, char **words, int count)
+{
+	int lives = 1, at = 0;
+
+	t->done = 0;
+	t->result = 0;
+	while (lives && at < count) {
+		if (at > 0)
+			printf(" ");
+		at += inject_words(t, words + at, count - at, &lives);
+	}
+	printf("\n");
+	return lives;
+}
+
+/* ---- copies */
+
+/* What the process itself was not to do and may now (see -n), its copies may not. */
+static void
+forbid_forks(struct target *copy)
+{
+	const struct rlimit none = {0, 0};
+	uint64_t a[INJECT_ARGS] = {0, RLIMIT_NPROC};
+
+	copy->data = copy->saved.rsp - 256;
+	a[2] = inject_put(copy, &none, sizeof(none));
+	if (inject_quietly(copy, SYS_prlimit64, a, NULL) != 0)
+		inject_fail("setting a copy's limit");
+}
+
+static void
+end_copy(pid_t pid)
 {
 	int status;
 
-	if (waitpid(pid, &status, __WALL) == -1)
-		fail(
-		    errno == EINTR ? "the call did not return in time" : "waiting for the process");
-	return status;
-}
-
-/* ---- the way in and out */
-
-/* The vDSO has such an instruction, for the clocks that it cannot read by itself. */
-static uint64_t
-find_gate(pid_t pid)
-{
-	char path[64], line[512];
-	unsigned long from, to, at;
-	uint8_t code[2];
-	int mem;
-	FILE *f;
-
-	(void)snprintf(path, sizeof(path), "/proc/%d/maps", pid);
-	f = fopen(path, "r");
-	(void)snprintf(path, sizeof(path), "/proc/%d/mem", pid);
-	mem = open(path, O_RDONLY | O_CLOEXEC);
-	if (f == NULL || mem == -1)
-		fail("opening the process's maps and memory");
-	while (fgets(line, sizeof(line), f) != NULL) {
-		if (strstr(line, "[vdso]") == NULL || sscanf(line, "%lx-%lx", &from, &to) != 2)
-			continue;
-		for (at = from; at + 2 <= to; at++)
-			if (pread(mem, code, 2, (off_t)at) == 2 && code[0] == 0x0f &&
-			    code[1] == 0x05) {
-				(void)fclose(f);
-				close(mem);
-				return at;
-			}
-	}
-	errno = ENOENT;
-	fail("no system call instruction in the vDSO");
-	return 0;
+	(void)kill(pid, SIGKILL);
+	do
+		status = inject_wait(pid);
+	while (status != -1 && WIFSTOPPED(status));
 }
 
 static void
-enter(struct target *t)
+in_copy(struct target *t, long suspended, int no_forks, char **words, int count)
 {
-	int status;
+	const uint64_t fork_like[INJECT_ARGS] = {0}; /* no signal at its end */
+	uint64_t wait_for[INJECT_ARGS] = {0, 0, __WALL};
+	struct target copy = *t;
+	long known_as;
 
-	if (ptrace(PTRACE_SEIZE, t->pid, NULL, (void *)(long)OPTIONS) == -1 ||
-	    ptrace(PTRACE_INTERRUPT, t->pid, NULL, NULL) == -1)
-		fail("PTRACE_SEIZE");
-	status = wait_for(t->pid);
-	if (!WIFSTOPPED(status)) {
-		errno = ESRCH;
-		fail("the process ended before");
+	copy.pid = 0;
+	inject_options(t->pid, PTRACE_O_SUSPEND_SECCOMP);
+	known_as = inject_quietly(t, SYS_clone, fork_like, &copy.pid);
+	if (known_as < 0 || copy.pid == 0) {
+		printf("no copy: %ld\n", known_as);
+		inject_options(t->pid, 0);
+		return;
 	}
-	if (ptrace(PTRACE_GETREGS, t->pid, NULL, &t->saved) == -1)
-		fail("PTRACE_GETREGS");
-	t->gate = find_gate(t->pid);
+	(void)inject_wait(copy.pid); /* it begins with a stop */
+	if (no_forks)
+		forbid_forks(&copy);
+	inject_options(copy.pid, suspended);
+	inject_hurry = 1;
+	(void)alarm(PATIENCE_S);
+	(void)line_calls(&copy, words, count);
+	inject_hurry = 0;
+	(void)alarm(LONGEST_S);
+	if (kill(copy.pid, 0) == 0 && waitpid(copy.pid, NULL, __WALL | WNOHANG) >= 0)
+		end_copy(copy.pid);
+	/* the process never waits for it by itself */
+	wait_for[0] = (uint64_t)known_as;
+	if (inject_quietly(t, SYS_wait4, wait_for, NULL) == -ESRCH)
+		inject_fail("burying a copy");
+	inject_options(t->pid, 0);
 }
 
-static void
-leave(struct target *t)
-{
-	struct user_regs_struct r = t->saved;
-	long was = (long)r.rax;
-
-	/* the kernel would restart the interrupted call (-ERESTART...): it no longer knows */
-	if ((long)r.orig_rax >= 0 && (was == -512 || was == -513 || was == -514)) {
-		r.rax = r.orig_rax;
-		r.rip -= 2;
-	} else if ((long)r.orig_rax >= 0 && was == -516)
-		r.rax = (unsigned long)-EINTR;
-	r.orig_rax = (unsigned long)-1;
-	if (ptrace(PTRACE_SETREGS, t->pid, NULL, &r) == -1 ||
-	    ptrace(PTRACE_DETACH, t->pid, NULL, NULL) == -1)
-		fail("leaving the process");
-}
-
-/* ---- arguments */
-
-static uint64_t
-put(struct target *t, const void *bytes, size_t len)
-{
-	struct iovec here = {(void *)bytes, len}, there = {NULL, len};
-
-	t->data = (t->data - len) & ~(uint64_t)15;
-	there.iov_base = (void *)t->data;
-	if (len > 0 && process_vm_writev(t->pid, &here, 1, &there, 1, 0) != (ssize_t)len)
-		fail("writing into the process's stack");
-	return t->data;
-}
-
-static uint64_t
-put_hex(struct target *t, const char *text)
-{
-	uint8_t bytes[DATA_MAX];
-	char two[3] = "";
-	size_t n;
-
-	for (n = 0; n < sizeof(bytes) && text[2 * n] != '\0' && text[2 * n + 1] != '\0'; n++) {
-		two[0] = text[2 * n];
-		two[1] = text[2 * n + 1];
-		bytes[n] = (uint8_t)strtoul(two, NULL, 16);
-	}
-	return put(t, bytes, n);
-}
-
-static uint64_t
-argument(struct target *t, const char *text)
-{
-	char *end;
-	uint64_t value;
-
-	if (strncmp(text, "s:", 2) == 0)
-		return put(t, text + 2, strlen(text + 2) + 1);
-	if (strncmp(text, "b:", 2) == 0)
-		return put_hex(t, text + 2);
-	if (strcmp(text, "p:") == 0)
-		return t->saved.rsp & ~(uint64_t)4095;
-	if (strcmp(text, "r:") == 0)
-		return (uint64_t)t->result;
-	value = text[0] == '-' ? (uint64_t)strtoll(text, &end, 0) : strtoull(text, &end, 0);
-	if (end == text || *end != '\0') {
-		errno = EINVAL;
-		fail(text);
-	}
-	return value;
-}
-
-/* ---- one call */
-
-static const char *
-signal_text(int sig)
-{
-	static char text[32];
-	const char *name = sigabbrev_np(sig);
-
-	(void)snprintf(
-	    text, sizeof(text), name == NULL ? "%s%d" : "SIG%s", name == NULL ? "" : name, sig);
-	return text;
-}
-
-/* What it started, if it could, does not live on. */
-static void
-end_started(struct target *t)
-{
-	unsigned long pid = 0;
-
-	if (ptrace(PTRACE_GETEVENTMSG, t->pid, NULL, &pid) == 0 && pid > 1)
-		(void)kill((pid_t)pid, SIGKILL);
-}
-
-/*
- * Until the call has returned: 1; 0: the process is no more, which was told.  By single steps: at the
- * stop after a call that a filter kills for, the kernel has not ended the process yet.
- */
-static int
-finish(struct target *t)
-{
-	struct user_regs_struct r;
-	int status, event, pass = 0;
-
-	for (;;) {
-		if (ptrace(PTRACE_SINGLESTEP, t->pid, NULL, (void *)(long)pass) == -1 &&
-		    errno != ESRCH)
-			fail("PTRACE_SINGLESTEP");
-		status = wait_for(t->pid);
-		if (WIFSIGNALED(status)) {
-			printf("killed %s\n", signal_text(WTERMSIG(status)));
-			return 0;
-		}
-		if (WIFEXITED(status)) {
-			printf("exited %d\n", WEXITSTATUS(status));
-			return 0;
-		}
-		event = status >> 16;
-		pass = 0;
-		if (event == PTRACE_EVENT_EXEC) {
-			printf("executed\n");
-			return 0; /* it ends with us */
-		}
-		if (event == PTRACE_EVENT_FORK || event == PTRACE_EVENT_VFORK ||
-		    event == PTRACE_EVENT_CLONE)
-			end_started(t);
-		else if (event == 0 && WSTOPSIG(status) == SIGTRAP) {
-			if (ptrace(PTRACE_GETREGS, t->pid, NULL, &r) == -1)
-				fail("PTRACE_GETREGS");
-			t->result = (long)r.rax;
-			return 1;
-		} else if (event == 0)
-			pass = WSTOPSIG(status);
-	}
-}
-
-/* The 32-bit ABI's instruction stands nowhere: it replaces our way's end for a moment. */
-static long
-write_text(struct target *t, uint64_t at, long word)
-{
-	long was;
-
-	errno = 0;
-	was = ptrace(PTRACE_PEEKTEXT, t->pid, (void *)at, NULL);
-	if (errno != 0 || ptrace(PTRACE_POKETEXT, t->pid, (void *)at, (void *)word) == -1)
-		fail("writing the 32-bit ABI's instruction");
-	return was;
-}
+/* ---- lines */
 
 static int
-inject(struct target *t, const char *call, const uint64_t *a)
+in_itself(struct target *t, long suspended, char **words, int count)
 {
-	struct user_regs_struct r = t->saved;
-	int number = seccomp_syscall_resolve_name(call), old = strncmp(call, "int80:", 6) == 0;
 	int lives;
-	long text = 0;
 
-	if (old)
-		r.rax = strtoull(call + 6, NULL, 0);
-	else if (number >= 0)
-		r.rax = (unsigned)number;
-	else
-		r.rax = argument(t, call);
-	r.orig_rax = (unsigned long)-1;
-	r.rip = old ? t->saved.rip : t->gate;
-	r.rdi = a[0];
-	r.rsi = a[1];
-	r.rdx = a[2];
-	r.r10 = a[3];
-	r.r8 = a[4];
-	r.r9 = a[5];
-	if (old) /* without arguments of its own */
-		text = write_text(t, r.rip, 0x80cd);
-	if (ptrace(PTRACE_SETREGS, t->pid, NULL, &r) == -1)
-		fail("PTRACE_SETREGS");
-	lives = finish(t);
-	if (lives && old)
-		(void)write_text(t, t->saved.rip, text);
+	inject_options(t->pid, suspended);
+	lives = line_calls(t, words, count);
 	if (lives)
-		printf("%ld\n", t->result);
+		inject_options(t->pid, 0);
+	return lives;
+}
+
+static int
+one_line(struct target *t, char *line, int no_forks)
+{
+	char *words[WORDS], *word, *save = NULL;
+	int count = 0, lives = 1;
+	long suspended;
+
+	for (word = strtok_r(line, " \n", &save); word != NULL && count < WORDS;
+	     word = strtok_r(NULL, " \n", &save))
+		words[count++] = word;
+	if (count == 0)
+		return 1;
+	suspended = words[0][0] == 'L' || words[0][0] == 'b' ? PTRACE_O_SUSPEND_SECCOMP : 0;
+	(void)alarm(LONGEST_S);
+	if (strcmp(words[0], "filters") == 0)
+		inject_print_filters(t);
+	else if (words[0][0] == 'c' || words[0][0] == 'b')
+		in_copy(t, suspended, no_forks, words + 1, count - 1);
+	else
+		lives = in_itself(t, suspended, words + 1, count - 1);
 	(void)fflush(stdout);
 	return lives;
 }
 
 static void
-print_filters(struct target *t)
+serve(struct target *t, int no_forks)
 {
-	static struct sock_filter code[BPF_MAXINSNS];
-	const uint8_t *bytes = (const uint8_t *)code;
-	long i, k, n;
+	char *line = NULL;
+	size_t size = 0;
+	int lives = 1;
 
-	for (i = 0;; i++) {
-		n = ptrace(PTRACE_SECCOMP_GET_FILTER, t->pid, (void *)i, code);
-		if (n == -1 && errno == ENOENT)
-			return;
-		if (n == -1)
-			fail("PTRACE_SECCOMP_GET_FILTER");
-		for (k = 0; k < n * (long)sizeof(code[0]); k++)
-			printf("%02x", bytes[k]);
+	(void)alarm(0);
+	while (lives && getline(&line, &size, stdin) != -1)
+		lives = one_line(t, line, no_forks);
+	free(line);
+	if (lives)
+		inject_leave(t);
+}
+
+static void
+serve_caught(const char *name, pid_t parent)
+{
+	struct target t = {.pid = inject_catch(name, 1, parent)};
+	int status;
+
+	/* out of the call's stop, into one of ours */
+	inject_options(t.pid, 0);
+	if (ptrace(PTRACE_SINGLESTEP, t.pid, NULL, NULL) == -1)
+		inject_fail("PTRACE_SINGLESTEP");
+	status = inject_wait(t.pid);
+	if (!WIFSTOPPED(status) || ptrace(PTRACE_GETREGS, t.pid, NULL, &t.saved) == -1)
+		inject_fail("the caught process");
+	t.saved.orig_rax = (unsigned long)-1;
+	t.gate = inject_find_gate(t.pid);
+	printf("caught %d\n", t.pid);
+	(void)fflush(stdout);
+	serve(&t, 1);
+}
+
+static void
+serve_now(struct target *t, int argc, char **argv)
+{
+	int i, lives = 1;
+
+	if (argc == 2)
+		inject_print_filters(t);
+	for (i = 2; lives && i < argc;) {
+		i += inject_words(t, argv + i, argc - i, &lives);
 		printf("\n");
+		(void)fflush(stdout);
 	}
+	if (lives)
+		inject_leave(t);
+}
+
+static int
+usage(void)
+{
+	fprintf(stderr, "usage: inject PID [CALL [ARG...] [, CALL [ARG...]]...]\n"
+			"       inject -s|-S PID\n"
+			"       inject -w NAME PID\n"
+			"       inject -n COUNT PID\n");
+	return 2;
 }
 
 int
@@ -328,30 +232,27 @@ main(int argc, char **argv)
 {
 	struct target t = {0};
 	struct sigaction alarmed = {.sa_handler = on_alarm};
-	uint64_t a[ARGS];
-	const char *call;
-	int i, n;
+	const char *form = argc > 2 && argv[1][0] == '-' ? argv[1] : "";
 
-	if (argc < 2) {
-		fprintf(stderr, "usage: inject PID [CALL [ARG...] [, CALL [ARG...]]...]\n");
-		return 2;
-	}
-	t.pid = (pid_t)atoi(argv[1]);
+	if (argc < 2 || (form[0] != '\0' && argc != (strchr("wn", form[1]) != NULL ? 4 : 3)))
+		return usage();
 	(void)sigaction(SIGALRM, &alarmed, NULL);
 	(void)alarm(LONGEST_S);
-	enter(&t);
-	if (argc == 2)
-		print_filters(&t);
-	for (i = 2; i < argc; i++) {
-		call = argv[i++];
-		t.data = t.saved.rsp - RED_ZONE;
-		memset(a, 0, sizeof(a));
-		for (n = 0; i < argc && strcmp(argv[i], ",") != 0; i++)
-			if (n < ARGS)
-				a[n++] = argument(&t, argv[i]);
-		if (!inject(&t, call, a))
-			return 0;
+	if (strcmp(form, "-w") == 0) {
+		serve_caught(argv[2], (pid_t)atoi(argv[3]));
+		return 0;
 	}
-	leave(&t);
+	if (strcmp(form, "-n") == 0) {
+		(void)inject_catch(NULL, atoi(argv[2]), (pid_t)atoi(argv[3]));
+		return 0;
+	}
+	t.pid = (pid_t)atoi(argv[form[0] != '\0' ? 2 : 1]);
+	if (t.pid <= 0)
+		return usage();
+	inject_enter(&t);
+	if (form[0] != '\0')
+		serve(&t, form[1] == 'S');
+	else
+		serve_now(&t, argc, argv);
 	return 0;
 }

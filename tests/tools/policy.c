@@ -34,6 +34,7 @@ print_calls(const struct policy *p)
 static void
 print(const char *name, const struct policy *p, const char *after)
 {
+	const struct landlock_path *path;
 	const struct syscall_rule *rule;
 	size_t calls = 0;
 
@@ -41,13 +42,17 @@ print(const char *name, const struct policy *p, const char *after)
 		calls++;
 	printf(" \"%s\": {\"user\": \"%s\", \"capabilities\": %" PRIu64 ", \"namespaces\": %" PRIu32
 	       ", \"empty_root\": %d, \"deny_list\": %d, \"rules\": %zu, \"landlock\": %d, "
-	       "\"nofile\": %" PRIu64 ", \"fsize\": %" PRIu64 ", \"data\": %" PRIu64
-	       ", \"nproc\": %d, \"syscalls\": ",
+	       "\"scope_signal\": %d, \"nofile\": %" PRIu64 ", \"fsize\": %" PRIu64
+	       ", \"data\": %" PRIu64 ", \"nproc\": %d, \"syscalls\": ",
 	    name, p->user == NULL ? "" : p->user, p->capabilities, p->namespaces, p->empty_root,
-	    p->deny_list, calls, p->landlock, p->limit_nofile, p->limit_fsize, p->limit_data,
-	    p->limit_nproc);
+	    p->deny_list, calls, p->landlock, p->scope_signal, p->limit_nofile, p->limit_fsize,
+	    p->limit_data, p->limit_nproc);
 	print_calls(p);
-	printf("}%s\n", after);
+	printf(", \"paths\": [");
+	for (path = p->paths; path != NULL && path->path != NULL; path++)
+		printf("%s[\"%s\", %" PRIu64 "]", path == p->paths ? "" : ", ", path->path,
+		    path->rights);
+	printf("]}%s\n", after);
 }
 
 int
@@ -58,6 +63,7 @@ main(void)
 	printf("{\n");
 	for (proc = PROC_PARENT; proc < PROC_COUNT; proc++)
 		print(proc_name((uint32_t)proc), policy_of((enum proc)proc), ",");
+	print("log", &policy_log, ",");
 	print("agent", &policy_agent, "");
 	printf("}\n");
 	return 0;

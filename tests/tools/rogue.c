@@ -153,7 +153,7 @@ main(int argc, char **argv)
 	if (name == NULL)
 		return 2;
 	read_act(++name);
-	child_begin(&rogue.child, proc_by_name(name), &handlers, NULL);
+	child_begin(&rogue.child, policy_of(proc_by_name(name)), &handlers, NULL);
 	to_parent(MSG_CHILD_READY, &ready, -1);
 	for (peer = PROC_PARENT + 1; peer < PROC_COUNT; peer++)
 		if (rogue.child.peers[peer] != NULL)

@@ -1,5 +1,5 @@
 /*
- * wspeer.c: netd/ws.c on a real connection, in either role, for tests against other implementations.
+ * wspeer.c: wire/ws.c on a real connection, in either role, for tests against other implementations.
  *
  *	wspeer server MAX        listens on loopback, prints the port; one connection after the other
  *	wspeer client MAX PORT   one connection to loopback
@@ -17,8 +17,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "netd/http.h"
-#include "netd/ws.h"
+#include "wire/http.h"
+#include "wire/ws.h"
 
 #define CHUNK     (64 * KIB)
 #define LINGER_MS 5000 /* for the peer to close, once we have said what we had to say */

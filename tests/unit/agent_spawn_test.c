@@ -372,6 +372,23 @@ test_I13_as_ordinary_user_standard(void **state)
 	want_standard();
 }
 
+/* A user's sshfs or NFS that is gone, or does not answer, is no reason for no agent, nor for no parent. */
+static void
+test_file_systems_without_a_server(void **state)
+{
+	struct world w = {.mode = MODE_STANDARD, .user = 1, .servers = 1};
+
+	(void)state;
+	if (getuid() != 0)
+		skip();
+	assert_true(run(&w));
+	if (!w.servers)
+		skip(); /* no FUSE */
+	want("stage 0 Success");
+	want("status exit 7");
+	want_standard();
+}
+
 static void
 test_I13_as_ordinary_user_strict(void **state)
 {
@@ -507,6 +524,7 @@ main(int argc, char **argv)
 	    cmocka_unit_test(test_I13_as_root_in_a_cgroup),
 	    cmocka_unit_test(test_I13_capabilities_that_the_settings_name),
 	    cmocka_unit_test(test_I13_as_ordinary_user_standard),
+	    cmocka_unit_test(test_file_systems_without_a_server),
 	    cmocka_unit_test(test_I13_as_ordinary_user_strict),
 	    cmocka_unit_test(test_I13_as_ordinary_user_off),
 	    cmocka_unit_test(test_I13_a_script_has_no_descriptor_more),

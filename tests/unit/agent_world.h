@@ -12,6 +12,7 @@
 #include <linux/capability.h>
 #include <poll.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 
 #include "agent_report.h"
 #include "privsep/agent_spawn.h"
@@ -44,6 +45,8 @@ struct world {
 	int orphan;       /* 1: the parent is killed */
 	rlim_t files;     /* that the parent itself may have open; 0: as it is */
 	const char *executable;
+	int servers; /* 1: beside its storage are file systems whose servers are gone, or silent */
+	int fuse[2];
 	int alive; /* a pipe that agents that stay hold open */
 	/* filled in the parent */
 	struct settings settings;
@@ -101,6 +104,42 @@ copy_program(const char *to)
 	close(out);
 }
 
+/* 0, or -1 where there is no FUSE. */
+static int
+mount_fuse(const char *top_dir, const char *name, int *server)
+{
+	char path[512], options[128];
+
+	make_dir(top_dir, name, 0755, 0, 0);
+	snprintf(path, sizeof(path), "%s/%s", top_dir, name);
+	*server = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other",
+	    *server);
+	return *server == -1 ? -1 : mount("test", path, "fuse", 0, options);
+}
+
+static void
+make_servers(struct world *w)
+{
+	w->servers = mount_fuse(w->top, "silent", &w->fuse[0]) == 0 &&
+		     mount_fuse(w->top, "gone", &w->fuse[1]) == 0;
+	if (w->fuse[1] >= 0)
+		close(w->fuse[1]);
+}
+
+static void
+end_servers(struct world *w)
+{
+	char path[512];
+
+	if (w->fuse[0] >= 0)
+		close(w->fuse[0]);
+	snprintf(path, sizeof(path), "%s/silent", w->top);
+	(void)umount2(path, MNT_DETACH);
+	snprintf(path, sizeof(path), "%s/gone", w->top);
+	(void)umount2(path, MNT_DETACH);
+}
+
 static void
 make_world(struct world *w)
 {
@@ -134,6 +173,8 @@ make_world(struct world *w)
 	snprintf(path, sizeof(path), "%s/link-to-storage", w->top);
 	snprintf(link, sizeof(link), "%s/storage", w->top);
 	assert_int_equal(symlink(link, path), 0);
+	if (w->servers)
+		make_servers(w);
 }
 
 static void
@@ -142,6 +183,8 @@ remove_world(struct world *w)
 	char command[128];
 
 	close(w->alive);
+	if (w->fuse[0] != 0)
+		end_servers(w);
 	snprintf(command, sizeof(command), "rm -rf %s", w->top);
 	assert_int_equal(system(command), 0);
 }

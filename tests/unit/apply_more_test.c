@@ -14,7 +14,7 @@ offer_bytes(struct world *w, const char *hash, size_t hash_len, const char *body
 	size_t len;
 	char *data = make_offer(hash, hash_len, body, 0, &len);
 
-	apply_offer(&w->a, data, len);
+	apply_offer(&w->a, &(struct apply_bytes){.data = data, .len = len});
 }
 
 /* ---- offers */

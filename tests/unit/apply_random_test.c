@@ -27,7 +27,7 @@ offers(struct sim *s)
 		data = make_offer(hash, strlen(hash), "", 1, &len);
 	else
 		data = make_offer(hash, strlen(hash), bodies[which], 0, &len);
-	apply_offer(&s->a, data, len);
+	apply_offer(&s->a, &(struct apply_bytes){.data = data, .len = len});
 }
 
 static void

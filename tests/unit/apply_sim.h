@@ -123,13 +123,12 @@ text_in(struct sim *s, uint64_t generation)
 /* ---- confd's ends */
 
 static void
-s_merge(void *ctx, uint32_t job, uint32_t kind, const void *remote, size_t remote_len,
-    const void *emitted, size_t emitted_len)
+s_merge(
+    void *ctx, uint32_t job, uint32_t kind, struct apply_bytes *remote, struct apply_bytes *emitted)
 {
 	struct sim *s = ctx;
 	struct offer o = {0};
 
-	(void)emitted_len;
 	CHECK(s, (kind == MERGE_CHECK) == (emitted != NULL));
 	s->merges++;
 	s->job = job;
@@ -137,7 +136,7 @@ s_merge(void *ctx, uint32_t job, uint32_t kind, const void *remote, size_t remot
 	(void)snprintf(s->remote, sizeof(s->remote), "local");
 	if (remote == NULL)
 		return;
-	CHECK(s, offer_open(&o, remote, remote_len, LIMIT_CONFIG_BYTES, NULL) == 0);
+	CHECK(s, offer_open(&o, remote->data, remote->len, LIMIT_CONFIG_BYTES, NULL) == 0);
 	if (o.count > 0 && o.files[0].body.len > 0)
 		(void)snprintf(s->remote, sizeof(s->remote), "%.*s", (int)o.files[0].body.len,
 		    o.files[0].body.data);
@@ -608,7 +607,7 @@ merge_answers(struct sim *s)
 		data = fake_copy("no", 2);
 		len = 2;
 	}
-	apply_merged(&s->a, &m, data, len);
+	apply_merged(&s->a, &m, &(struct apply_bytes){.data = data, .len = len});
 }
 
 static void

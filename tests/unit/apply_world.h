@@ -39,13 +39,12 @@ struct world {
 };
 
 static inline void
-w_merge(void *ctx, uint32_t job, uint32_t kind, const void *remote, size_t remote_len,
-    const void *emitted, size_t emitted_len)
+w_merge(
+    void *ctx, uint32_t job, uint32_t kind, struct apply_bytes *remote, struct apply_bytes *emitted)
 {
 	struct world *w = ctx;
 	struct offer o = {0};
 
-	(void)emitted_len;
 	w->merges++;
 	w->composes += kind == MERGE_COMPOSE;
 	assert_int_equal(kind == MERGE_CHECK, emitted != NULL);
@@ -53,7 +52,8 @@ w_merge(void *ctx, uint32_t job, uint32_t kind, const void *remote, size_t remot
 	w->kind = kind;
 	w->remote_has[0] = '\0';
 	if (remote != NULL) {
-		assert_int_equal(offer_open(&o, remote, remote_len, LIMIT_CONFIG_BYTES, NULL), 0);
+		assert_int_equal(
+		    offer_open(&o, remote->data, remote->len, LIMIT_CONFIG_BYTES, NULL), 0);
 		if (o.count > 0)
 			(void)snprintf(w->remote_has, sizeof(w->remote_has), "%.*s",
 			    (int)o.files[0].body.len, o.files[0].body.data);
@@ -253,7 +253,7 @@ merged(struct world *w, enum merge_status status, const char *text)
 		data = fake_copy(text, strlen(text));
 		len = strlen(text);
 	}
-	apply_merged(&w->a, &m, data, len);
+	apply_merged(&w->a, &m, &(struct apply_bytes){.data = data, .len = len});
 }
 
 static inline void
@@ -392,7 +392,7 @@ offer(struct world *w, const char *hash, const char *body)
 	size_t len;
 	char *data = make_offer(hash, strlen(hash), body, 0, &len);
 
-	apply_offer(&w->a, data, len);
+	apply_offer(&w->a, &(struct apply_bytes){.data = data, .len = len});
 }
 
 static inline void
@@ -401,7 +401,7 @@ offer_empty_map(struct world *w, const char *hash)
 	size_t len;
 	char *data = make_offer(hash, strlen(hash), "", 1, &len);
 
-	apply_offer(&w->a, data, len);
+	apply_offer(&w->a, &(struct apply_bytes){.data = data, .len = len});
 }
 
 /* ---- longer ways */

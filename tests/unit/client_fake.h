@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "netd/client.h"
-#include "netd/wire.h"
+#include "wire/wire.h"
 #include "privsep/log.h"
 #include "privsep/offer.h"
 
@@ -263,7 +263,9 @@ effective(struct fake *f, const char *text)
 {
 	struct error err;
 
-	took(f, report_effective(&f->r, EFFECTIVE_TEXT, text, strlen(text), &err));
+	took(f,
+	    report_effective(&f->r, EFFECTIVE_TEXT,
+		&(struct memfd_view){.data = (char *)(uintptr_t)text, .len = strlen(text)}, &err));
 }
 
 static inline void

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "netd/describe.h"
-#include "netd/wire.h"
+#include "wire/wire.h"
 
 typedef Opamp__Proto__V1__AgentDescription Description;
 typedef Opamp__Proto__V1__KeyValue KeyValue;

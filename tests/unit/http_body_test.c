@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "netd/http_body.h"
+#include "wire/http_body.h"
 
 static struct http_head head;
 static struct http_body body;

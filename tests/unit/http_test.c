@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "netd/http.h"
+#include "wire/http.h"
 
 static struct http_head head;
 

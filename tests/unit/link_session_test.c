@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 #include "netd/link_session.h"
-#include "netd/wire.h"
+#include "wire/wire.h"
 
 typedef Opamp__Proto__V1__AgentToServer Report;
 typedef Opamp__Proto__V1__ServerToAgent Answer;

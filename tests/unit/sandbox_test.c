@@ -408,6 +408,150 @@ test_I5_confd_makes_nothing_for_other_users(void **state)
 	assert_true(killed(after(&policy_confd, do_open_to_others)));
 }
 
+/* ---- the log, which all share */
+
+static int
+do_shut_log(void)
+{
+	return (int)syscall(SYS_shutdown, 2, SHUT_WR);
+}
+
+static int
+do_shut_log_by_high_bits(void)
+{
+	return (int)syscall(SYS_shutdown, (1ul << 32) + 2, SHUT_WR);
+}
+
+static int
+do_unappend_log(void)
+{
+	return (int)syscall(SYS_fcntl, 2, F_SETFL, O_RDWR);
+}
+
+static int
+do_overwrite_log(void)
+{
+	return (int)syscall(SYS_pwrite64, 2, "x", 1, 0);
+}
+
+static int
+do_rewind_log(void)
+{
+	return (int)syscall(SYS_lseek, 2, 0, SEEK_SET);
+}
+
+static int
+do_connect_log(void)
+{
+	struct sockaddr a = {.sa_family = AF_UNSPEC};
+
+	return (int)syscall(SYS_connect, 2, &a, sizeof(a));
+}
+
+static int
+do_send_log(void)
+{
+	struct msghdr h = {0};
+
+	return (int)syscall(SYS_sendmsg, 2, &h, 0);
+}
+
+static int
+do_read_log(void)
+{
+	char c;
+
+	return (int)syscall(SYS_read, 2, &c, 0);
+}
+
+static int
+do_write_log(void)
+{
+	return write(2, "", 1) == 1 ? 0 : 1;
+}
+
+static void
+test_I14_nobody_ends_or_forges_the_log(void **state)
+{
+	static const deed deeds[] = {do_shut_log, do_shut_log_by_high_bits, do_unappend_log,
+	    do_overwrite_log, do_rewind_log, do_connect_log, do_send_log, do_read_log};
+	static const struct policy *const ours[] = {&policy_netd, &policy_link, &policy_confd,
+	    &policy_procd, &policy_merge, &policy_connect};
+	int sv[2], own = dup(2), passed = 0;
+	size_t i, k;
+	char c;
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), 0);
+	assert_int_equal(dup2(sv[0], 2), 2);
+	for (i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+		for (k = 0; k < sizeof(deeds) / sizeof(deeds[0]); k++)
+			if (!killed(after(ours[i], deeds[k]))) {
+				dprintf(own, "policy %zu: deed %zu on the log passes\n", i, k);
+				passed++;
+			}
+	assert_int_equal(after(&policy_netd, do_write_log), 0);
+	assert_int_equal(dup2(own, 2), 2);
+	assert_int_equal(passed, 0);
+	close(own);
+	close(sv[0]);
+	assert_int_equal(read(sv[1], &c, 1), 1); /* what netd wrote */
+	close(sv[1]);
+}
+
+/* ---- what outlives whoever made it */
+
+static int
+do_linger(void)
+{
+	struct linger l = {1, 60000};
+
+	return (int)syscall(SYS_setsockopt, 3, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
+}
+
+static int
+do_source_route(void)
+{
+	return (int)syscall(SYS_setsockopt, 3, IPPROTO_IP, IP_OPTIONS, "", 0);
+}
+
+static int
+do_keep_alive(void)
+{
+	int one = 1, fd = socket(AF_INET, SOCK_STREAM, IPPROTO_TCP);
+
+	return setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one)) == 0 ? 0 : errno;
+}
+
+/* The parent, or netd, would wait in close() for a peer that does not read. */
+static void
+test_I14_a_connection_cannot_be_made_to_linger(void **state)
+{
+	(void)state;
+	assert_true(killed(after(&policy_connect, do_linger)));
+	assert_true(killed(after(&policy_connect, do_source_route)));
+	assert_int_equal(after(&policy_connect, do_keep_alive), 0);
+}
+
+static int
+do_map_shared(void)
+{
+	return mmap(NULL, 4096, PROT_READ, MAP_SHARED | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ? errno
+											    : 0;
+}
+
+/* RLIMIT_DATA does not count it. */
+static void
+test_I11_no_shared_memory(void **state)
+{
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < COUNT; i++)
+		assert_true(killed(after(all[i], do_map_shared)));
+	assert_true(killed(after(&policy_connect, do_map_shared)));
+}
+
 int
 main(void)
 {
@@ -422,6 +566,9 @@ main(void)
 	    cmocka_unit_test(test_I14_link_cannot_end_its_listener_nor_connect),
 	    cmocka_unit_test(test_I11_memory_files_not_from_huge_pages),
 	    cmocka_unit_test(test_I9_nobody_gets_the_parents_pidfd_from_its_channel),
+	    cmocka_unit_test(test_I14_nobody_ends_or_forges_the_log),
+	    cmocka_unit_test(test_I14_a_connection_cannot_be_made_to_linger),
+	    cmocka_unit_test(test_I11_no_shared_memory),
 	    cmocka_unit_test(test_I13_the_agents_deny_list),
 	    cmocka_unit_test(test_every_row_says_why),
 	};

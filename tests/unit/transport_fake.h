@@ -26,7 +26,7 @@
 #include <openssl/x509v3.h>
 
 #include "netd/transport.h"
-#include "netd/ws.h"
+#include "wire/ws.h"
 #include "privsep/limits.h"
 #include "privsep/log.h"
 

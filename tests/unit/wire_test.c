@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "netd/wire.h"
+#include "wire/wire.h"
 #include "privsep/limits.h"
 
 #define TO_SERVER &opamp__proto__v1__agent_to_server__descriptor

@@ -1,5 +1,5 @@
 /*
- * ws_limits_test.c: what a peer would have netd/ws.c keep in memory, and what it keeps.
+ * ws_limits_test.c: what a peer would have wire/ws.c keep in memory, and what it keeps.
  */
 #include "ws_talk.h"
 
@@ -34,6 +34,44 @@ test_SZ_01_the_number_of_fragments(void **state)
 		assert_int_equal(feed(&t, b, 1000), WS_OPEN);
 		add_frame(b, role, 0x80, "", 0);
 		assert_int_equal(feed(&t, b, 1000), WS_BROKEN);
+		assert_int_equal(sent_close(&t), 1009);
+		talk_end(&t);
+	}
+	evbuffer_free(b);
+}
+
+/* A Collector reports a configuration of 10 MiB in pieces of its buffer's size. */
+static void
+test_SZ_01_large_fragments_may_be_many(void **state)
+{
+	struct evbuffer *b = evbuffer_new();
+	static uint8_t piece[4 * KIB];
+	struct talk t;
+	enum ws_role role;
+	int i, n = 10 * MIB / sizeof(piece);
+
+	(void)state;
+	for (role = WS_CLIENT; role <= WS_SERVER; role++) {
+		talk_begin(&t, role, LIMIT_OPAMP_MESSAGE);
+		for (i = 0; i < n; i++)
+			add_frame(b, role,
+			    i == 0       ? 0x02
+			    : i == n - 1 ? 0x80
+					 : 0x00,
+			    piece, sizeof(piece));
+		assert_int_equal(feed(&t, b, 64 * KIB), WS_OPEN);
+		assert_int_equal(t.count, 1);
+		assert_int_equal(evbuffer_get_length(t.messages), 10 * MIB);
+		evbuffer_drain(t.messages, 10 * MIB);
+
+		/* on average: small ones later count as well */
+		add_frame(b, role, 0x02, piece, LIMIT_WS_FRAGMENT);
+		for (i = 1; i < (int)LIMIT_WS_FRAGMENTS; i++)
+			add_frame(b, role, 0x00, piece, LIMIT_WS_FRAGMENT);
+		add_frame(b, role, 0x00, piece, 1);
+		assert_int_equal(feed(&t, b, 64 * KIB), WS_OPEN);
+		add_frame(b, role, 0x00, piece, 1);
+		assert_int_equal(feed(&t, b, 64 * KIB), WS_BROKEN);
 		assert_int_equal(sent_close(&t), 1009);
 		talk_end(&t);
 	}
@@ -206,6 +244,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_SZ_01_the_number_of_fragments),
+	    cmocka_unit_test(test_SZ_01_large_fragments_may_be_many),
 	    cmocka_unit_test(test_SZ_02_announced_bytes_take_no_memory),
 	    cmocka_unit_test(test_FR_06_a_flood_of_pings),
 	    cmocka_unit_test(test_FR_06_a_flood_of_messages_that_are_answered),

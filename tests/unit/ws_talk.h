@@ -1,5 +1,5 @@
 /*
- * ws_talk.h: one conversation of netd/ws.c in memory, with the test as the peer: included by
+ * ws_talk.h: one conversation of wire/ws.c in memory, with the test as the peer: included by
  * ws_test.c and ws_limits_test.c.
  */
 #ifndef TESTS_UNIT_WS_TALK_H
@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "netd/ws.h"
+#include "wire/ws.h"
 #include "privsep/limits.h"
 
 #define MAX_MESSAGE 70000

@@ -74,6 +74,7 @@ func (b *bed) offer(r *request) (any, error) {
 		a.offer.Config = nil
 	}
 	if a.conn != nil {
+		b.tell(&event{Time: now(), Event: "offer", Hash: hex.EncodeToString(a.offer.ConfigHash)})
 		err = a.send(&protobufs.ServerToAgent{RemoteConfig: a.offer})
 	}
 	return map[string]string{"hash": hex.EncodeToString(a.offer.ConfigHash)}, err
@@ -107,12 +108,22 @@ func (b *bed) rejectNext(r *request) (any, error) {
 	return map[string]string{}, nil
 }
 
+func (b *bed) startChurn(r *request) (any, error) {
+	b.churn = r.Times
+	for _, a := range b.agents { // who is connected now says something only when it has to
+		if a.conn != nil && b.churn > 0 {
+			_ = a.conn.Disconnect()
+		}
+	}
+	return map[string]string{}, nil
+}
+
 func (b *bed) state() any {
 	agents := map[string]any{}
 	for uid, a := range b.agents {
 		agents[uid] = a.view()
 	}
-	return map[string]any{"listening": b.up, "accepted": b.accepted, "open": b.open, "agents": agents, "opamp": b.listen}
+	return map[string]any{"listening": b.up, "accepted": b.accepted, "open": b.open, "churn": b.churn, "agents": agents, "opamp": b.listen}
 }
 
 func answer(w http.ResponseWriter, value any, err error) {
@@ -132,7 +143,7 @@ func (b *bed) control() http.Handler {
 		answer(w, b.state(), nil)
 	})
 	verbs := map[string]func(*request) (any, error){
-		"offer": b.offer, "send": b.send, "close": b.disconnect, "reject": b.rejectNext,
+		"offer": b.offer, "send": b.send, "close": b.disconnect, "reject": b.rejectNext, "churn": b.startChurn,
 	}
 	for name, verb := range verbs {
 		mux.HandleFunc("POST /"+name, func(w http.ResponseWriter, r *http.Request) {

@@ -1,9 +1,10 @@
 // Command server is an OpAMP server on the reference library, driven over a small HTTP port on
 // loopback: the interoperability tests and `make demo` use it.
 //
-//	server -listen 127.0.0.1:0 -control 127.0.0.1:0 [-cert FILE -key FILE [-client-ca FILE]]
+//	server -listen 127.0.0.1:0 -control 127.0.0.1:0 [-cert FILE -key FILE [-client-ca FILE]] [-events]
 //
 // Its first line on standard output is JSON: {"opamp": "127.0.0.1:PORT", "control": "..."}.
+// With -events a line of JSON follows for each thing that happens, with the time when it did.
 // It ends when its standard input is closed, so that no test leaves it behind.
 package main
 
@@ -49,6 +50,8 @@ type bed struct {
 	open     int
 	reject   *rejection
 	agents   map[string]*agent
+	events   bool
+	churn    int // so many connections are closed after their first message
 }
 
 type rejection struct {
@@ -78,8 +81,14 @@ func (b *bed) connecting(r *http.Request) types.ConnectionResponse {
 			b.mu.Unlock()
 		},
 		OnMessage: func(_ context.Context, c types.Connection, m *protobufs.AgentToServer) *protobufs.ServerToAgent {
+			came := now()
 			b.mu.Lock()
 			defer b.mu.Unlock()
+			b.tell(messageEvent(came, m))
+			if b.churn > 0 {
+				b.churn--
+				time.AfterFunc(time.Millisecond, func() { _ = c.Disconnect() }) // after the answer
+			}
 			return b.message(c, header, m)
 		},
 		OnConnectionClose: func(c types.Connection) {
@@ -93,6 +102,9 @@ func (b *bed) connecting(r *http.Request) types.ConnectionResponse {
 			}
 		},
 		OnReadMessageError: func(_ types.Connection, _ int, _ []byte, err error) {
+			if errors.Is(err, net.ErrClosed) { // by us
+				return
+			}
 			fmt.Fprintln(os.Stderr, "reading a message:", err)
 		},
 	}}
@@ -162,13 +174,14 @@ func run() error {
 	cert := flag.String("cert", "", "certificate (PEM): serve wss")
 	key := flag.String("key", "", "its private key")
 	clientCA := flag.String("client-ca", "", "demand a client certificate of this authority")
+	events := flag.Bool("events", false, "a line of JSON on standard output for each event")
 	verbose := flag.Bool("v", false, "show the library's log")
 	flag.Parse()
 	config, err := loadTLS(*cert, *key, *clientCA)
 	if err != nil {
 		return err
 	}
-	b := &bed{listen: *listen, tls: config, verbose: *verbose, agents: map[string]*agent{}}
+	b := &bed{listen: *listen, tls: config, verbose: *verbose, agents: map[string]*agent{}, events: *events}
 	if err := b.start(); err != nil {
 		return err
 	}
