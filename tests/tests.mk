@@ -117,6 +117,12 @@ $(O)/tools/inject: $(INJECT)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $(INJECT) $(LIBS_SANDBOX)
 -include $(INJECT:.o=.d)
+# which system calls the processes make (RECORD=DIR, tests/lib/recorder.py)
+TEST_TOOLS += $(O)/tools/record
+$(O)/tools/record: $(O)/tests/tools/record.o $(O)/libprivsep.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $^ $(LIBS_EVENT) $(LIBS_SANDBOX)
+-include $(O)/tests/tools/record.d
 SYSTEM_TESTS := $(sort $(wildcard tests/system/*.t tests/sandbox/*.t))
 .PHONY: test-tools check-system
 test-tools: $(TEST_TOOLS)

@@ -16,6 +16,7 @@ import threading
 import time
 
 import proc
+from recorder import recorded
 from tap import until
 
 BUILD = os.environ["O"]
@@ -214,7 +215,8 @@ class Daemon:
         command = [self.bed.path("opampd"), "-d", "-f", self.bed.path("opampd.yaml")]
         if self.verbose:
             command.insert(1, "-v")
-        command = self.wrapper + self.bed.as_user(command)
+        command = self.bed.as_user(command)
+        command = self.wrapper + command if self.wrapper else recorded(command)
         env = {"PATH": os.environ["PATH"]} if self.env is None else self.env
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                         stderr=subprocess.PIPE, env=env, cwd=self.bed.dir)

@@ -14,6 +14,8 @@ import struct
 import subprocess
 import time
 
+from recorder import recorded
+
 TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 HEADER = struct.Struct("=IIII")
 F_ADD_SEALS, ALL_SEALS = 1033, 1 | 2 | 4 | 8
@@ -195,7 +197,7 @@ class Child:
                 os.setresgid(run_as, run_as, run_as)
                 os.setresuid(run_as, run_as, run_as)
 
-        self.process = subprocess.Popen([program], stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr,
+        self.process = subprocess.Popen(recorded([program]), stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr,
                                         env={}, cwd="/", preexec_fn=prepare, pass_fds=(3,))
         theirs.close()
         self.proc = E["PROC_" + proc]

@@ -15,6 +15,9 @@ import tempfile
 import threading
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from recorder import recorded
+
 PROGRAMS = ["opampd", "opampctl"] + [f"opampd-{p}" for p in ("netd", "connect", "link", "confd", "merge", "procd")]
 SETTINGS = """server:
   endpoint: ws://127.0.0.1:1/v1/opamp
@@ -96,12 +99,12 @@ class Bed:
         return ["setpriv", f"--reuid={self.who}", f"--regid={self.who}", "--clear-groups"]
 
     def run(self, *args, env=None, cwd=None, stdin=None):
-        return subprocess.run([*self.become(), os.path.join(self.dir, "opampd"), *args], capture_output=True, text=True,
+        return subprocess.run(recorded([*self.become(), os.path.join(self.dir, "opampd"), *args]), capture_output=True, text=True,
                               timeout=60, check=False, env=env, cwd=cwd, stdin=stdin)
 
     def start(self, *args, **kw):
         with open(self.log, "w", encoding="utf-8") as log:
-            self.daemon = subprocess.Popen([*self.become(), os.path.join(self.dir, "opampd"), "-d", *args],
+            self.daemon = subprocess.Popen(recorded([*self.become(), os.path.join(self.dir, "opampd"), "-d", *args]),
                                            stdout=subprocess.DEVNULL, stderr=log, **kw)
         return wait(lambda: self.running() is not None)
 

@@ -12,6 +12,9 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from recorder import recorded
+
 GOOD = """server:
   endpoint: ws://127.0.0.1:4320/v1/opamp
 agent:
@@ -198,7 +201,7 @@ def run(opampd, path, user, env=None):
     command = [opampd, "-n", "-f", path]
     if user:
         command = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"] + command
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=env)
+    return subprocess.run(recorded(command), capture_output=True, text=True, timeout=60, check=False, env=env)
 
 
 def check_all(tap, opampd, work, user, who):
