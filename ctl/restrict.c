@@ -8,9 +8,9 @@
 #include "privsep/landlock.h"
 #include "privsep/sandbox.h"
 
-#define DENY(name, why)                                                                            \
+#define DENY(call, reason)                                                                         \
 	{                                                                                          \
-		name, 0, {{ARG_ANY, 0, 0, 0}}, why                                                 \
+		.name = call, .why = reason                                                        \
 	}
 
 static const struct syscall_rule denied[] = {

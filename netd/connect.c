@@ -1,13 +1,14 @@
 /*
  * connect.c: opampd-connect, one shot: resolves the host of one endpoint of the settings, connects,
  * hands the connected descriptor to the parent, ends.  Reads the answers of the host's name servers
- * and nothing else; holds nothing.  It must never send a byte on a connection that it makes.
+ * and the hosts file, and nothing else: no library of a name service; holds nothing.  It must never send a byte on a connection that it makes.
  *
  * getaddrinfo cannot be given a time limit: the parent ends a connector that takes too long.
  */
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <nss.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -91,6 +92,9 @@ main(void)
 	c.endpoint = c.child.start.endpoint;
 	if (read_endpoint(&c, &err) == -1)
 		fatal("%s", err.text);
+	/* what else nsswitch.conf names are libraries: foreign code that calls what it likes */
+	if (__nss_configure_lookup("hosts", "files dns") == -1)
+		fatal("choosing the hosts file and DNS to look names up: %s", strerror(errno));
 	child_sandbox(&c.child);
 	answer = resolve_and_connect(&c);
 	tell(&c, &answer);

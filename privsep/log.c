@@ -18,7 +18,8 @@ static struct {
 	const char *name;
 	enum log_sink sink;
 	enum log_level level;
-} logger = {"opampd", LOG_SINK_STDERR, LOG_LEVEL_INFO};
+	int pid; /* asked for before the sandbox, and after going to the background */
+} logger = {"opampd", LOG_SINK_STDERR, LOG_LEVEL_INFO, 0};
 
 void
 log_init(const char *name, enum log_sink sink, enum log_level level)
@@ -26,6 +27,7 @@ log_init(const char *name, enum log_sink sink, enum log_level level)
 	logger.name = name;
 	logger.sink = sink;
 	logger.level = level;
+	logger.pid = (int)getpid();
 }
 
 void
@@ -143,7 +145,7 @@ emit(enum log_level level, const char *body)
 		break;
 	case LOG_SINK_SYSLOG: /* facility daemon is 3 */
 		n = snprintf(line, sizeof(line), "<%d>opampd[%d]: %s: %s",
-		    3 * 8 + priorities[level], (int)getpid(), logger.name, body);
+		    3 * 8 + priorities[level], logger.pid, logger.name, body);
 		break;
 	case LOG_SINK_PLAIN:
 		n = snprintf(

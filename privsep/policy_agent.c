@@ -6,10 +6,6 @@
 
 #include "policy_common.h"
 
-#define DENY(name, why)                                                                            \
-	{                                                                                          \
-		name, 0, {{ARG_ANY, 0, 0, 0}}, why                                                 \
-	}
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP 262
 #endif
@@ -52,14 +48,12 @@
 	    DENY("open_by_handle_at", "files by handle"),                                          \
 	    DENY("move_pages", "other processes' memory"),                                         \
 	    DENY("migrate_pages", "other processes' memory"),                                      \
-	    {"ioctl", 0, {INT_EQ(1, TIOCSTI)}, "typing into a terminal"},                          \
-	{                                                                                          \
-		"ioctl", 0, {INT_EQ(1, TIOCLINUX)}, "typing into a terminal"                       \
-	}
+	    CALL1("ioctl", INT_EQ(1, TIOCSTI), "typing into a terminal"),                          \
+	    CALL1("ioctl", INT_EQ(1, TIOCLINUX), "typing into a terminal")
 
 static const struct syscall_rule parent_denied[] = {
     NEITHER,
-    {NULL, 0, {{ARG_ANY, 0, 0, 0}}, NULL},
+    END_OF_CALLS,
 };
 
 static const struct syscall_rule agent_denied[] = {
@@ -78,16 +72,16 @@ static const struct syscall_rule agent_denied[] = {
     DENY("mount_setattr", "file systems"),
     DENY("unshare", "namespaces"),
     DENY("setns", "namespaces"),
-    {"clone", 0, {MASK_EQ(0, CLONE_NEWUSER, CLONE_NEWUSER)}, "namespaces"},
+    CALL1("clone", MASK_EQ(0, CLONE_NEWUSER, CLONE_NEWUSER), "namespaces"),
     REFUSE("clone3", ENOSYS, "its flags cannot be seen: libc and Go fall back to clone"),
-    {"personality", EPERM, {{ARG_ANY, 0, 0, 0}}, "odd memory layouts"},
+    REFUSE("personality", EPERM, "odd memory layouts"),
     /* Landlock's port rules do not see MPTCP; Go asks for it first and falls back to TCP */
     REFUSE1("socket", EPROTONOSUPPORT, INT_EQ(2, IPPROTO_MPTCP), "ports out of Landlock's sight"),
     /* a connect that Landlock does not see (6.18): programs fall back to an ordinary one */
     REFUSE1("sendto", EOPNOTSUPP, MASK_EQ(3, MSG_FASTOPEN, MSG_FASTOPEN), "connecting unseen"),
     REFUSE1("sendmsg", EOPNOTSUPP, MASK_EQ(2, MSG_FASTOPEN, MSG_FASTOPEN), "connecting unseen"),
     REFUSE1("sendmmsg", EOPNOTSUPP, MASK_EQ(3, MSG_FASTOPEN, MSG_FASTOPEN), "connecting unseen"),
-    {NULL, 0, {{ARG_ANY, 0, 0, 0}}, NULL},
+    END_OF_CALLS,
 };
 /* clang-format on */
 

@@ -8,10 +8,13 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/sched.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
 
 #include "landlock.h"
 #include "sandbox.h"
@@ -29,83 +32,122 @@
 		ARG_MASK_EQ, (i), (v), (m)                                                         \
 	}
 
-#define CALL(name, why)                                                                            \
-	{                                                                                          \
-		name, 0, {{ARG_ANY, 0, 0, 0}}, why                                                 \
-	}
-#define CALL1(name, a, why)                                                                        \
-	{                                                                                          \
-		name, 0, {a}, why                                                                  \
-	}
-#define CALL2(name, a, b, why)                                                                     \
-	{                                                                                          \
-		name, 0, {a, b}, why                                                               \
-	}
-#define CALL3(name, a, b, c, why)                                                                  \
-	{                                                                                          \
-		name, 0, {a, b, c}, why                                                            \
-	}
-#define REFUSE(name, error, why)                                                                   \
-	{                                                                                          \
-		name, error, {{ARG_ANY, 0, 0, 0}}, why                                             \
-	}
-#define REFUSE1(name, error, a, why)                                                               \
-	{                                                                                          \
-		name, error, {a}, why                                                              \
-	}
-
 /*
- * Besides MAP_PRIVATE.  Shared memory, a stack that grows, and the host's huge pages are not counted by
- * RLIMIT_DATA; locked memory is not ours to take.
+ * A row: the call, what its arguments must be, when it comes; then, where it is so, UNSEEN or UNCHECKED.
+ * tests/proof/lists.t records what the processes really call, and demands those two where they are due.
  */
-#define MAP_PLAIN                                                                                  \
-	(MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE | MAP_STACK | MAP_DENYWRITE | MAP_POPULATE)
+#define CALL(call, reason, ...)                                                                    \
+	{                                                                                          \
+		.name = call, .why = reason, __VA_ARGS__                                           \
+	}
+#define CALL1(call, a, reason, ...)                                                                \
+	{                                                                                          \
+		.name = call, .args = {a}, .why = reason, __VA_ARGS__                              \
+	}
+#define CALL2(call, a, b, reason, ...)                                                             \
+	{                                                                                          \
+		.name = call, .args = {a, b}, .why = reason, __VA_ARGS__                           \
+	}
+#define CALL3(call, a, b, c, reason, ...)                                                          \
+	{                                                                                          \
+		.name = call, .args = {a, b, c}, .why = reason, __VA_ARGS__                        \
+	}
+#define REFUSE(call, error, reason)                                                                \
+	{                                                                                          \
+		.name = call, .action = error, .why = reason                                       \
+	}
+#define REFUSE1(call, error, a, reason)                                                            \
+	{                                                                                          \
+		.name = call, .action = error, .args = {a}, .why = reason                          \
+	}
+#define DENY(call, reason)                                                                         \
+	{                                                                                          \
+		.name = call, .why = reason                                                        \
+	}
+#define END_OF_CALLS                                                                               \
+	{                                                                                          \
+		.name = NULL                                                                       \
+	}
+/* no run of ours sees it: when it comes all the same */
+#define UNSEEN(when) .unseen = (when)
+/* the kernel could look at more of its arguments: why it does not */
+#define UNCHECKED(reason) .unchecked = (reason)
+
+/* flags: some of these and no others */
+#define SOME_OF(i, flags) MASK0(i, ~(uint64_t)(flags))
 
 /* clang-format off: tables */
-#define POLICY_MEMORY                                                                              \
-	CALL("brk", "malloc"),                                                                     \
-	    CALL2("mmap", MASK0(2, PROT_EXEC), MASK_EQ(3, ~(uint64_t)MAP_PLAIN, MAP_PRIVATE),      \
-		"malloc; never executable"),                                                       \
-	    CALL1("mprotect", MASK0(2, PROT_EXEC), "malloc's arenas; never executable"),           \
-	    CALL("munmap", "free"), CALL("mremap", "realloc"),                                     \
-	    CALL1("madvise", EQ(2, MADV_DONTNEED), "free")
+/* private: shared memory is not counted by RLIMIT_DATA */
+/* malloc of what is large: 128 KiB and more at first, later what it finds usual */
+#define POLICY_MAP(...)                                                                            \
+	CALL2("mmap", SOME_OF(2, PROT_READ | PROT_WRITE), EQ(3, MAP_PRIVATE | MAP_ANONYMOUS),      \
+	    "malloc; never executable", __VA_ARGS__),                                              \
+	    CALL("munmap", "free", __VA_ARGS__)
+#define POLICY_MEMORY CALL("brk", "malloc"), POLICY_MAP()
+/* where something large is gathered piece by piece */
+#define POLICY_REALLOC(...) CALL1("mremap", EQ(3, MREMAP_MAYMOVE), "realloc", __VA_ARGS__)
 
-#define POLICY_CHANNELS                                                                                                           \
-	CALL("recvmsg", "a message of a channel"),                                                                                \
-	    CALL1("sendmsg", MASK0(2, ~(uint64_t)(MSG_DONTWAIT | MSG_NOSIGNAL)),                                                  \
-		"a message to a channel"),                                                                                        \
-	    CALL("close", "descriptors"),                                                                                         \
-	    CALL1("newfstatat", MASK_EQ(3, AT_EMPTY_PATH, AT_EMPTY_PATH),                                                         \
-		"fstat: what kind of descriptor came"),                                                                           \
-	    CALL("fstat", "the same, with other libc versions"),                                                                  \
-	    CALL1("fcntl", EQ(1, F_GETFL), "channels"),                                                                           \
-	    CALL1("fcntl", EQ(1, F_SETFL), "channels: O_NONBLOCK"),                                                               \
-	    CALL1("fcntl", EQ(1, F_GET_SEALS),                                                                                    \
-		"memory files: all four seals"), /* named one by one: SO_PEERPIDFD of a channel would be a pidfd of the parent */ \
-	    CALL2("getsockopt", EQ(1, SOL_SOCKET), EQ(2, SO_DOMAIN), "what kind of socket came"),                                 \
-	    CALL2("getsockopt", EQ(1, SOL_SOCKET), EQ(2, SO_TYPE), "what kind of socket came"),                                   \
-	    CALL2(                                                                                                                \
+#define POLICY_CHANNELS                                                                            \
+	CALL1("recvmsg", EQ(2, MSG_DONTWAIT | MSG_CMSG_CLOEXEC), "a message of a channel"),        \
+	    CALL1("sendmsg", EQ(2, MSG_DONTWAIT | MSG_NOSIGNAL), "a message to a channel"),        \
+	    CALL("close", "descriptors"),                                                          \
+	    CALL1("newfstatat", EQ(3, AT_EMPTY_PATH), "fstat: what kind of descriptor came"),      \
+	    CALL("fstat", "the same", UNSEEN("with glibc from 2.39 on"))
+
+/* named one by one: SO_PEERPIDFD of a channel would be a pidfd of the parent */
+#define POLICY_PEERS                                                                               \
+	CALL2("fcntl", EQ(1, F_SETFL), EQ(2, O_RDWR | O_NONBLOCK), "channels and connections"),    \
+	    CALL2("getsockopt", EQ(1, SOL_SOCKET), EQ(2, SO_DOMAIN), "what kind of socket came"),  \
+	    CALL2("getsockopt", EQ(1, SOL_SOCKET), EQ(2, SO_TYPE), "what kind of socket came"),    \
+	    CALL2(                                                                                 \
 		"getsockopt", EQ(1, SOL_SOCKET), EQ(2, SO_ACCEPTCONN), "what kind of socket came")
+
+#define ALL_SEALS   (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
+#define MFD_NO_EXEC 8u /* MFD_NOEXEC_SEAL */
 
 #define POLICY_MEMFD                                                                               \
 	/* not from the host's huge pages */                                                       \
-	CALL1("memfd_create", MASK0(1, ~(uint64_t)(MFD_CLOEXEC | MFD_ALLOW_SEALING | 8)),          \
+	CALL1("memfd_create", EQ(1, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NO_EXEC),                \
 	    "bulk data to a peer"),                                                                \
-	    CALL1("fcntl", EQ(1, F_ADD_SEALS), "sealing it"),                                      \
+	    CALL1("memfd_create", EQ(1, MFD_CLOEXEC | MFD_ALLOW_SEALING), "the same",              \
+		UNSEEN("before Linux 6.3")),                                                       \
+	    CALL2("fcntl", EQ(1, F_ADD_SEALS), EQ(2, ALL_SEALS), "sealing it")
+
+#define POLICY_READ_MEMFD                                                                          \
+	CALL1("fcntl", EQ(1, F_GET_SEALS), "memory files: all four seals"),                        \
 	    CALL("pread64", "bulk data of a peer")
 
+#define NO_VDSO UNSEEN("where the vDSO does not serve: some clock sources, and kernels without one")
+
+#define POLICY_LOG                                                                                 \
+	CALL1("write", EQ(0, 2), "the log"), CALL("exit_group", "the end"),                        \
+	    CALL1("clock_gettime", EQ(0, CLOCK_MONOTONIC), "timers", NO_VDSO),                     \
+	    CALL1("clock_gettime", EQ(0, CLOCK_MONOTONIC_COARSE), "libevent's timers", NO_VDSO),   \
+	    CALL1("clock_gettime", EQ(0, CLOCK_REALTIME), "times of day", NO_VDSO),                \
+	    CALL1("gettimeofday", EQ(1, 0), "times of day", NO_VDSO)
+
+/* a machine has the old form of a call or only the new one; libc takes the old one where there is one */
+#ifdef SYS_poll
+#define POLICY_POLL(why, ...) CALL("poll", why, __VA_ARGS__)
+#else
+#define POLICY_POLL(why, ...) CALL1("ppoll", EQ(3, 0), why, __VA_ARGS__)
+#endif
+#ifdef SYS_epoll_wait
+#define POLICY_EPOLL CALL("epoll_wait", "the loop")
+#else
+#define POLICY_EPOLL CALL1("epoll_pwait", EQ(4, 0), "the loop")
+#endif
+
+/* channel_flush: the last words, when the parent's queue is full at that moment */
+#define POLICY_LAST_WORDS                                                                          \
+	POLICY_POLL("waiting for the last words to be sent",                                       \
+	    UNSEEN("when the parent has not taken what came before"))
+
 #define POLICY_LOOP                                                                                \
-	CALL("epoll_wait", "the loop"), CALL("epoll_pwait", "the loop, with other libc versions"), \
-	    CALL("epoll_pwait2", "the loop, with newer libevent"), CALL("epoll_ctl", "the loop"),  \
-	    CALL("poll", "waiting for the last words to be sent"),                                 \
-	    CALL("ppoll", "the same, with other libc versions"),                                   \
-	    CALL("clock_gettime", "timers, where the vDSO does not serve"),                        \
-	    CALL("gettimeofday", "libevent, where the vDSO does not serve"),                       \
-	    CALL("getrandom", "hash seeds, masks, jitter, secrets"),                               \
-	    CALL("futex", "libc's locks"), CALL("getpid", "log lines"),                            \
-	    CALL1("write", EQ(0, 2), "the log"), CALL("exit_group", "the end"),                    \
-	    CALL("exit", "the end"), CALL("rt_sigreturn", "back from a signal"),                   \
-	    CALL("restart_syscall", "after a stop and continue")
+	POLICY_LOG, POLICY_EPOLL,                                                                  \
+	    CALL1("epoll_pwait2", EQ(4, 0), "the loop", UNSEEN("with libevent from 2.2 on")),      \
+	    CALL1("epoll_ctl", SOME_OF(1, EPOLL_CTL_ADD | EPOLL_CTL_DEL | EPOLL_CTL_MOD),          \
+		"the loop")
 /* clang-format on */
 
 #endif

@@ -3,34 +3,47 @@
  * descriptor it was handed), answer on the control socket it was handed.  No socket of its own, no
  * program, no signal.
  */
+#include <linux/openat2.h>
+
 #include "policy_common.h"
 
 /* clang-format off: a table */
 static const struct syscall_rule syscalls[] = {
     POLICY_MEMORY,
+    POLICY_REALLOC(UNSEEN("an answer to opampctl that outgrows what malloc had mapped")),
     POLICY_CHANNELS,
+    POLICY_PEERS,
     POLICY_MEMFD,
+    POLICY_READ_MEMFD,
     POLICY_LOOP,
-    CALL("openat2", "files below the state directory (RESOLVE_BENEATH)"),
-    CALL("read", "state"),
+    POLICY_LAST_WORDS,
+    CALL1("getrandom", EQ(2, 0), "a new identity, hash seeds"),
+    CALL("getpid", "for opampctl, of whom its answer is"),
+    CALL1("openat2", EQ(3, sizeof(struct open_how)),
+	"files below the state directory (RESOLVE_BENEATH); its flags lie in memory: Landlock "
+	"bounds them"),
     CALL("write", "state"),
     CALL("pwrite64", "the state record"),
     CALL("fsync", "durable state"),
     CALL("fdatasync", "durable state"),
-    CALL("mkdirat", "a new generation"),
+    CALL1("mkdirat", EQ(2, 0700), "a new generation"),
+#ifdef SYS_renameat
     CALL("renameat", "atomic replacement"),
-    CALL("renameat2", "the same, where the kernel has only this"),
-    CALL("linkat", "the file that ran before, for going back without a write"),
-    CALL("unlinkat", "pruning generations"),
+#else
+    CALL1("renameat2", EQ(4, 0), "atomic replacement"),
+#endif
+    CALL1("linkat", EQ(4, 0), "the file that ran before, for going back without a write"),
+    CALL1("unlinkat", SOME_OF(2, AT_REMOVEDIR), "pruning generations"),
     CALL("symlinkat", "current and committed, for people"),
     /* the umask (077) sees to open and mkdir: so no file of ours is anything to other users */
     CALL1("fchmod", MASK0(1, ~02770ull), "modes of new files; nothing for others, no set-user-id"),
-    CALL("fchown", "the agent's group on what it may read"),
+    CALL1("fchown", MASK_EQ(1, 0xffffffff, 0xffffffff), "the agent's group on what it may read"),
     CALL("getdents64", "listing generations"),
-    CALL("accept4", "opampctl comes"),
+    CALL1("recvmsg", EQ(2, MSG_DONTWAIT), "a request of opampctl: no descriptor is taken"),
+    CALL1("accept4", EQ(3, SOCK_NONBLOCK | SOCK_CLOEXEC), "opampctl comes"),
     CALL2("getsockopt", EQ(1, SOL_SOCKET), EQ(2, SO_PEERCRED), "who asks"),
     CALL2("getsockopt", EQ(1, SOL_SOCKET), EQ(2, SO_PEERGROUPS), "who asks"),
-    {NULL, 0, {{ARG_ANY, 0, 0, 0}}, NULL},
+    END_OF_CALLS,
 };
 /* clang-format on */
 

@@ -2,53 +2,59 @@
  * policy_connect.c: all that the one-shot connector may do: resolve a name with libc's resolver and
  * connect.  It keeps the host's network and files, the latter read-only and few.
  */
+#include <errno.h>
+#include <linux/futex.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 
 #include "policy_common.h"
 
-#define SOCKET(family, type, protocol, why)                                                        \
-	CALL3("socket", EQ(0, family), MASK_EQ(1, 0xf, type), EQ(2, protocol), why)
+/* never inherited, blocking or not */
+#define SOCKET(family, type, protocol, ...)                                                        \
+	CALL3("socket", EQ(0, family),                                                             \
+	    MASK_EQ(1, ~(uint64_t)SOCK_NONBLOCK, (type) | SOCK_CLOEXEC), EQ(2, protocol),          \
+	    __VA_ARGS__)
 
 /* clang-format off: a table */
 static const struct syscall_rule syscalls[] = {
-    POLICY_MEMORY,
-    POLICY_CHANNELS,
-    POLICY_LOOP,
+    CALL("brk", "malloc"),
+    POLICY_MAP(UNSEEN("with more than 128 KiB of addresses")),
+    POLICY_LOG,
+    POLICY_POLL("waiting for connections and answers"),
+    CALL("restart_syscall", "the same, after a stop and continue"),
+    CALL1("sendmsg", EQ(2, MSG_DONTWAIT | MSG_NOSIGNAL), "the answer, to the parent"),
+    CALL("close", "descriptors"),
     SOCKET(AF_INET, SOCK_STREAM, IPPROTO_TCP, "the connection"),
     SOCKET(AF_INET6, SOCK_STREAM, IPPROTO_TCP, "the connection"),
     SOCKET(AF_INET, SOCK_STREAM, 0, "DNS over TCP, for long answers"),
     SOCKET(AF_INET6, SOCK_STREAM, 0, "DNS over TCP, for long answers"),
     SOCKET(AF_INET, SOCK_DGRAM, 0, "DNS, and the choice of a source address"),
     SOCKET(AF_INET6, SOCK_DGRAM, 0, "DNS, and the choice of a source address"),
-    SOCKET(AF_INET, SOCK_DGRAM, IPPROTO_IP, "the choice of a source address"),
-    SOCKET(AF_INET, SOCK_DGRAM, IPPROTO_UDP, "the choice of a source address"),
-    SOCKET(AF_INET6, SOCK_DGRAM, IPPROTO_UDP, "the choice of a source address"),
-    {"socket", 97 /* EAFNOSUPPORT */, {EQ(0, AF_UNIX)}, "nscd is not asked"},
-    {"socket", 97, {EQ(0, AF_NETLINK)}, "libc then takes both families for usable"},
+    {.name = "socket",
+	.action = EAFNOSUPPORT,
+	.args = {EQ(0, AF_NETLINK)},
+	.why = "libc then takes both families for usable"},
     CALL("connect", "the connection, and DNS"),
     CALL("getsockname", "the choice of a source address"),
-    CALL("getpeername", "the choice of a source address"),
     CALL2("getsockopt", EQ(1, SOL_SOCKET), EQ(2, SO_ERROR), "did the connection succeed"),
-    CALL2("setsockopt", EQ(1, IPPROTO_TCP), EQ(2, 1), "TCP_NODELAY"),
     /* no other: with SO_LINGER whoever closes the socket last, the parent or netd, may have to wait */
+    CALL2("setsockopt", EQ(1, IPPROTO_TCP), EQ(2, TCP_NODELAY), "the connection"),
     CALL2("setsockopt", EQ(1, SOL_SOCKET), EQ(2, SO_KEEPALIVE), "a peer that vanished"),
-    CALL2("setsockopt", EQ(1, IPPROTO_IP), EQ(2, IP_RECVERR), "libc's resolver"),
-    CALL2("setsockopt", EQ(1, IPPROTO_IPV6), EQ(2, IPV6_RECVERR), "libc's resolver"),
-    CALL("sendto", "DNS"),
-    CALL("sendmmsg", "DNS: both questions at once"),
-    CALL("recvfrom", "DNS"),
-    CALL("read", "the resolver's files"),
+    CALL2("setsockopt", EQ(1, IPPROTO_IP), EQ(2, IP_RECVERR), "DNS"),
+    CALL2("setsockopt", EQ(1, IPPROTO_IPV6), EQ(2, IPV6_RECVERR), "DNS"),
+    CALL2("sendto", EQ(3, MSG_NOSIGNAL), EQ(4, 0), "DNS: one question after the other"),
+    CALL1("sendmmsg", EQ(3, MSG_NOSIGNAL), "DNS: both questions at once"),
+    CALL1("recvfrom", EQ(3, 0), "DNS"),
+    CALL("read", "the resolver's files, DNS over TCP"),
     CALL("writev", "DNS over TCP"),
-    CALL1("openat", EQ(2, O_RDONLY | O_CLOEXEC), "hosts, resolv.conf, nsswitch.conf, gai.conf"),
-    CALL1("openat", EQ(2, O_RDONLY), "the same, with other libc versions"),
-    CALL("newfstatat", "has resolv.conf changed"),
-    CALL("lseek", "the resolver's files"),
-    CALL("pread64", "libraries of name services"),
-    CALL2("mmap", MASK_EQ(2, PROT_EXEC | PROT_WRITE, PROT_EXEC),
-	MASK_EQ(3, ~(uint64_t)MAP_PLAIN, MAP_PRIVATE), "libraries of name services"),
     CALL1("ioctl", EQ(1, FIONREAD), "DNS"),
+    CALL1("openat", EQ(2, O_RDONLY | O_CLOEXEC), "hosts, resolv.conf, nsswitch.conf, gai.conf"),
+    CALL1("newfstatat", SOME_OF(3, AT_EMPTY_PATH), "the resolver's files: have they changed"),
+    CALL("fstat", "the same", UNSEEN("with glibc from 2.39 on")),
+    CALL1("lseek", EQ(2, SEEK_SET), "the resolver's files"),
     CALL("uname", "the resolver's search list"),
-    {NULL, 0, {{ARG_ANY, 0, 0, 0}}, NULL},
+    CALL1("futex", EQ(1, FUTEX_WAKE | FUTEX_PRIVATE_FLAG), "libc's once: nobody waits"),
+    END_OF_CALLS,
 };
 
 static const struct landlock_path paths[] = {
@@ -56,8 +62,6 @@ static const struct landlock_path paths[] = {
     {"/run/systemd/resolve", LL_FS_READ},
     {"/run/resolvconf", LL_FS_READ},
     {"/run/NetworkManager", LL_FS_READ},
-    {"/lib", LL_FS_READ | LL_FS_EXECUTE},
-    {"/usr/lib", LL_FS_READ | LL_FS_EXECUTE},
     {NULL, 0},
 };
 /* clang-format on */

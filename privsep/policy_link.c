@@ -8,23 +8,29 @@
 /* clang-format off: a table */
 static const struct syscall_rule syscalls[] = {
     POLICY_MEMORY,
+    POLICY_REALLOC(),
     POLICY_CHANNELS,
+    POLICY_PEERS,
+    CALL2("fcntl", EQ(1, F_SETFL), EQ(2, O_RDONLY | O_NONBLOCK), "the agent's output"),
     POLICY_MEMFD,
     POLICY_LOOP,
-    CALL("accept4", "the agent's extension comes"),
+    POLICY_LAST_WORDS,
+    CALL1("getrandom", EQ(2, 0), "secrets, hash seeds"),
+    CALL1("accept4", EQ(3, SOCK_NONBLOCK | SOCK_CLOEXEC), "the agent's extension comes"),
     CALL("getsockname", "the loopback connection's ends, for the question who owns it"),
     CALL("getpeername", "the loopback connection's ends, for the question who owns it"),
     /* no flags: MSG_FASTOPEN would be a connect */
-    CALL1("sendto", EQ(3, 0), "that question; sock_diag (a descriptor handed in)"),
-    CALL("recvfrom", "its answer"),
-    CALL("read", "the agent's connection, output and probe"),
-    CALL("readv", "the agent's connection"),
+    CALL1("sendto", EQ(3, 0), "that question; sock_diag (a descriptor handed in)",
+	UNCHECKED("the address is netlink's, which has one")),
+    CALL1("recvfrom", EQ(3, MSG_DONTWAIT), "its answer"),
+    CALL("read", "the agent's output"),
+    CALL("readv", "the agent's connection and probe"),
     CALL("write", "the agent's log"),
-    CALL("writev", "the agent's connection"),
+    CALL("writev", "the agent's connection and probe"),
     CALL1("ioctl", EQ(1, FIONREAD), "how much has arrived"),
     /* SHUT_RD would end the listener, which the parent and every later link share, for good */
     CALL1("shutdown", EQ(1, SHUT_WR), "leaving"),
-    {NULL, 0, {{ARG_ANY, 0, 0, 0}}, NULL},
+    END_OF_CALLS,
 };
 /* clang-format on */
 

@@ -8,10 +8,7 @@
 #include "policy_common.h"
 
 /* the kernel looks at the lower half of a descriptor's number */
-#define LOG(name, why)                                                                             \
-	{                                                                                          \
-		name, 0, {MASK_EQ(0, 0xffffffffu, 2)}, why                                         \
-	}
+#define LOG(call, reason) CALL1(call, MASK_EQ(0, 0xffffffffu, 2), reason)
 
 /* clang-format off: a table */
 static const struct syscall_rule syscalls[] = {
@@ -24,7 +21,7 @@ static const struct syscall_rule syscalls[] = {
     LOG("recvmsg", "its socket"),
     LOG("recvfrom", "its socket"),
     LOG("accept4", "its socket"),
-    {"fcntl", 0, {MASK_EQ(0, 0xffffffffu, 2), EQ(1, F_SETFL)}, "taking O_APPEND away"},
+    CALL2("fcntl", MASK_EQ(0, 0xffffffffu, 2), EQ(1, F_SETFL), "taking O_APPEND away"),
     LOG("lseek", "going back"),
     LOG("pwrite64", "writing over what it said"),
     LOG("writev", "one write for each line"),
@@ -34,7 +31,7 @@ static const struct syscall_rule syscalls[] = {
     LOG("fchmod", "its mode"),
     LOG("fchown", "its group"),
     LOG("pidfd_send_signal", "no process"),
-    {NULL, 0, {{ARG_ANY, 0, 0, 0}}, NULL},
+    END_OF_CALLS,
 };
 /* clang-format on */
 

@@ -2,21 +2,30 @@
  * policy_netd.c: all that netd may do (invariant I3): no socket, no connect, no file, no program,
  * no signal.  It reads and writes the connection it was handed, and its channels.
  */
+#include <linux/futex.h>
+
 #include "policy_common.h"
 
 /* clang-format off: a table */
 static const struct syscall_rule syscalls[] = {
     POLICY_MEMORY,
+    POLICY_REALLOC(),
     POLICY_CHANNELS,
+    POLICY_PEERS,
     POLICY_MEMFD,
+    POLICY_READ_MEMFD,
     POLICY_LOOP,
+    POLICY_LAST_WORDS,
+    CALL1("getrandom", EQ(2, 0), "masks, jitter, OpenSSL"),
+    CALL("getpid", "OpenSSL's random numbers: has it forked"),
+    CALL1("futex", EQ(1, FUTEX_WAKE | FUTEX_PRIVATE_FLAG),
+	"OpenSSL: what is made once, and nobody waits for",
+	UNSEEN("for what OpenSSL first needs after its start")),
+    CALL1("time", EQ(0, 0), "OpenSSL: is a certificate valid today", NO_VDSO),
     CALL("read", "the connection"),
-    CALL("readv", "the connection"),
-    CALL("write", "the connection, under TLS"),
-    CALL("writev", "the connection"),
-    CALL1("ioctl", EQ(1, FIONREAD), "how much has arrived"),
+    CALL("write", "the connection, under TLS too"),
     CALL1("shutdown", EQ(1, SHUT_WR), "leaving"),
-    {NULL, 0, {{ARG_ANY, 0, 0, 0}}, NULL},
+    END_OF_CALLS,
 };
 /* clang-format on */
 

@@ -7,13 +7,17 @@
 
 /* clang-format off: a table */
 static const struct syscall_rule syscalls[] = {
-    POLICY_MEMORY,
+    CALL("brk", "malloc", UNSEEN("with many messages that wait")),
+    POLICY_MAP(UNSEEN("with many messages that wait")),
     POLICY_CHANNELS,
+    POLICY_PEERS,
     POLICY_LOOP,
+    POLICY_LAST_WORDS,
     CALL("fstatfs", "is this descriptor a cgroup's"),
-    CALL1("pidfd_send_signal", EQ(3, 0), "the agent"),
+    CALL2("pidfd_send_signal", EQ(2, 0), EQ(3, 0), "the agent",
+	UNCHECKED("agent.stop_signal and agent.reload_signal name the signals")),
     CALL1("write", EQ(2, 1), "one byte: cgroup.kill"),
-    {NULL, 0, {{ARG_ANY, 0, 0, 0}}, NULL},
+    END_OF_CALLS,
 };
 /* clang-format on */
 

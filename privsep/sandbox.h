@@ -40,6 +40,8 @@ struct syscall_rule {
 	int action;       /* 0 allow (or, in a deny-list, kill); > 0: refuse with this errno */
 	struct arg_rule args[POLICY_ARGS]; /* all must hold; a call may have several rows */
 	const char *why;                   /* when it comes, for the reader and the man page */
+	const char *unseen; /* not in our runs: when it comes all the same (tests/proof/lists.t) */
+	const char *unchecked; /* the kernel could look at more arguments: why it does not */
 };
 
 struct landlock_path {

@@ -165,6 +165,14 @@ print_policy(const struct policy *p, const char *name)
 			printf(" (%s)", buf);
 		if (rule->action > 0)
 			printf("; refused with %s", policy_action(p, rule));
+		if (rule->unseen != NULL) {
+			fputs("; only ", stdout);
+			text(rule->unseen);
+		}
+		if (rule->unchecked != NULL) {
+			fputs("; no more is checked: ", stdout);
+			text(rule->unchecked);
+		}
 		puts("");
 	}
 	puts(".El");

@@ -9,6 +9,7 @@ import errno
 import os
 import pwd
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -17,8 +18,10 @@ import tempfile
 import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import proc  # noqa: E402
 import privsep  # noqa: E402
 from privsep import E, Child  # noqa: E402
+from tap import until  # noqa: E402
 
 ANYBODY = 65534
 EAI_NONAME, EAI_AGAIN, EAI_FAIL, EAI_NODATA = -2, -3, -4, -5
@@ -28,12 +31,12 @@ A, AAAA = 1, 28
 class NameServer:
     """Answers by the first label of the name; counts what it was asked over TCP."""
 
-    def __init__(self):
-        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.udp.bind(("127.0.0.1", 53))
-        self.tcp = socket.socket()
+    def __init__(self, family, address):
+        self.udp = socket.socket(family, socket.SOCK_DGRAM)
+        self.udp.bind((address, 53))
+        self.tcp = socket.socket(family)
         self.tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.tcp.bind(("127.0.0.1", 53))
+        self.tcp.bind((address, 53))
         self.tcp.listen(8)
         self.over_tcp = 0
         threading.Thread(target=self.serve_udp, daemon=True).start()
@@ -122,15 +125,15 @@ class Result:
 
 
 class Test:
-    def __init__(self, tap, work, root, names):
-        self.tap, self.work, self.root, self.names = tap, work, root, names
+    def __init__(self, tap, work, root, names, names6):
+        self.tap, self.work, self.root, self.names, self.names6 = tap, work, root, names, names6
         self.who = "root" if root else "user"
         self.program = os.path.join(work, "opampd-connect")
 
     def ok(self, good, name, detail=""):
         self.tap.ok(good, f"{name} ({self.who})", detail)
 
-    def connect(self, url, endpoint="ENDPOINT_SERVER", timeout=privsep.TIMEOUT, limit_ms=3000):
+    def connect(self, url, endpoint="ENDPOINT_SERVER", timeout=privsep.TIMEOUT, limit_ms=3000, disturb=False):
         key = "ENDPOINT" if endpoint == "ENDPOINT_SERVER" else "HEALTH_ENDPOINT"
         limit = "CONNECT_TIMEOUT" if endpoint == "ENDPOINT_SERVER" else "HEALTH_TIMEOUT"
         user = None
@@ -143,6 +146,11 @@ class Test:
             message = status = None
             try:
                 if child.go():
+                    if disturb:
+                        until(lambda: proc.status(child.process.pid)["State"][0] == "S", timeout, "it to wait")
+                        os.kill(child.process.pid, signal.SIGSTOP)
+                        until(lambda: proc.status(child.process.pid)["State"][0] in "Tt", timeout, "it to stop")
+                        os.kill(child.process.pid, signal.SIGCONT)
                     message = child.parent.receive(timeout)
             except privsep.Gone:
                 pass  # it ended without a word: its status tells
@@ -237,19 +245,50 @@ class Test:
         self.ok(r.failed("CONNECT_ERRNO", errno.EADDRNOTAVAIL), "the health endpoint's name means another host", r)
 
     def name_services(self):
-        """nsswitch.conf with modules in libraries, as distributions have it."""
+        """nsswitch.conf with modules in libraries, as distributions have it: none is loaded.  Most are not on this
+        host; hesiod's is, since libc brings it."""
         if self.names is None:
             return
         path = "/etc/nsswitch.conf"
         with open(path, encoding="utf-8") as f:
             usual = f.read()
-        for hosts in ("files mymachines resolve [!UNAVAIL=return] myhostname dns", "files mdns4_minimal [NOTFOUND=return] dns",
-                      "dns files"):
+        for hosts in ("hesiod [!UNAVAIL=return] files dns", "files mymachines resolve [!UNAVAIL=return] myhostname dns",
+                      "files mdns4_minimal [NOTFOUND=return] dns", "dns files", "hesiod"):
             with open(path, "w", encoding="utf-8") as f:
                 f.write(f"passwd: files systemd\nhosts: {hosts}\n")
             self.connected(f"nsswitch.conf: hosts: {hosts}", "ws://four.test:PORT")
         with open(path, "w", encoding="utf-8") as f:
             f.write(usual)
+
+    def resolver_settings(self):
+        if self.names is None:
+            return
+        path = "/etc/resolv.conf"
+        with open(path, encoding="utf-8") as f:
+            usual = f.read()
+        for text, names in (("nameserver ::1\n", self.names6), ("nameserver 127.0.0.1\noptions single-request\n", self.names)):
+            with open(path, "w", encoding="utf-8") as f:
+                f.write(text + "options timeout:1 attempts:1\n")
+            before = names.over_tcp
+            self.connected(f"resolv.conf: {text.split(chr(10))[-2]}", "ws://both.test:PORT")
+            self.connected(f"resolv.conf: {text.split(chr(10))[-2]}, an answer that takes TCP", "ws://cut.test:PORT")
+            self.ok(names.over_tcp > before, "that name server was asked over TCP")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(usual)
+
+    def stopped(self):
+        """It goes on with its waiting."""
+        with socket.socket() as full:
+            full.bind(("127.0.0.1", 0))
+            full.listen(0)
+            fill = [socket.socket() for _ in range(4)]
+            for s in fill:
+                s.setblocking(False)
+                s.connect_ex(full.getsockname())
+            r = self.connect(f"ws://127.0.0.1:{full.getsockname()[1]}", limit_ms=1500, disturb=True)
+            for s in fill:
+                s.close()
+        self.ok(r.failed("CONNECT_TIMEOUT", 0), "stopped and continued while it waits", r)
 
     def orders(self):
         for url, endpoint in (("http://127.0.0.1:1", "ENDPOINT_SERVER"), ("ws://127.0.0.1:1", "ENDPOINT_HEALTH"),
@@ -262,6 +301,8 @@ class Test:
         self.failures()
         self.name_server()
         self.name_services()
+        self.resolver_settings()
+        self.stopped()
         self.orders()
 
 
@@ -300,17 +341,18 @@ def main():
     in_namespaces()
     tap = privsep.Tap()
     root = os.geteuid() == 0
-    names = None
+    names = names6 = None
     work = tempfile.mkdtemp(prefix="opampd-connect.")
     try:
         os.chmod(work, 0o755)
         shutil.copy(os.path.join(os.environ.get("O", "build"), "opampd-connect"), work)
         if os.environ.get("CONNECT_T_INSIDE") and own_files(work):
-            names = NameServer()
+            names = NameServer(socket.AF_INET, "127.0.0.1")
+            names6 = NameServer(socket.AF_INET6, "::1")
         if root:
             subprocess.run(["make", "-s", "users"], check=True, stdout=sys.stderr, cwd=privsep.TREE)
-            Test(tap, work, True, names).run()
-        Test(tap, work, False, names).run()
+            Test(tap, work, True, names, names6).run()
+        Test(tap, work, False, names, names6).run()
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return tap.done()

@@ -31,6 +31,33 @@ print_calls(const struct policy *p)
 	printf("]");
 }
 
+/* A sentence in JSON; ours have no quotes, no backslashes. */
+static void
+print_reason(const char *text)
+{
+	if (text == NULL)
+		printf("null");
+	else
+		printf("\"%s\"", text);
+}
+
+/* For each row: [when it comes though no run sees it, why arguments are not looked at]; or null. */
+static void
+print_reasons(const struct policy *p)
+{
+	const struct syscall_rule *rule;
+
+	printf("[");
+	for (rule = p->syscalls; rule->name != NULL; rule++) {
+		printf("%s[", rule == p->syscalls ? "" : ", ");
+		print_reason(rule->unseen);
+		printf(", ");
+		print_reason(rule->unchecked);
+		printf("]");
+	}
+	printf("]");
+}
+
 static void
 print(const char *name, const struct policy *p, const char *after)
 {
@@ -48,6 +75,8 @@ print(const char *name, const struct policy *p, const char *after)
 	    p->deny_list, calls, p->landlock, p->scope_signal, p->limit_nofile, p->limit_fsize,
 	    p->limit_data, p->limit_nproc);
 	print_calls(p);
+	printf(", \"reasons\": ");
+	print_reasons(p);
 	printf(", \"paths\": [");
 	for (path = p->paths; path != NULL && path->path != NULL; path++)
 		printf("%s[\"%s\", %" PRIu64 "]", path == p->paths ? "" : ", ", path->path,

@@ -6,7 +6,7 @@
  *	record				prints which arguments can be checked, as JSON
  *
  * What COMMAND starts is followed while it is one of the programs in BUILD, byte for byte, and let go
- * when it is another one (the agent).  Counted is what comes after the process's own filter is in
+ * when it is another one (the agent).  Counted is what comes after the process's own filters are in
  * force.  When the last one has ended a file in DIR gets one line for each kind of call:
  *	PROCESS CALL COUNT [ARGUMENT=VALUE]...
  * Arguments are told where checkable.h or the process's policy names them.  A death by SIGSYS is a
@@ -47,7 +47,7 @@ struct tracee {
 	pid_t pid;
 	enum role role;
 	uint32_t proc;
-	int in_force; /* its own filter is */
+	int filters; /* that it put in force itself */
 	uint64_t nr, args[CHECKABLE_ARGS];
 };
 
@@ -254,11 +254,18 @@ find(pid_t pid)
 static int
 executed(struct tracee *t)
 {
-	t->in_force = 0;
+	t->filters = 0;
 	t->proc = program(t->pid);
 	if (t->proc != PROC_NOBODY)
 		t->role = ROLE_OURS;
 	return t->proc != PROC_NOBODY || t->role == ROLE_START;
+}
+
+/* A child has policy_log.c's and its own. */
+static int
+own_filters(uint32_t proc)
+{
+	return proc == PROC_PARENT ? 1 : 2;
 }
 
 static void
@@ -271,11 +278,11 @@ system_call(struct tracee *t)
 	if (info.op == PTRACE_SYSCALL_INFO_ENTRY) {
 		t->nr = info.entry.nr;
 		memcpy(t->args, info.entry.args, sizeof(t->args));
-		if (t->role == ROLE_OURS && t->in_force)
+		if (t->role == ROLE_OURS && t->filters >= own_filters(t->proc))
 			count(t, 0);
 	} else if (info.op == PTRACE_SYSCALL_INFO_EXIT && t->role == ROLE_OURS &&
 		   t->nr == SYS_seccomp && t->args[0] == 1 && info.exit.rval == 0)
-		t->in_force = 1;
+		t->filters++;
 }
 
 static void

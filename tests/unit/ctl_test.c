@@ -168,8 +168,10 @@ static void
 test_policies_in_words(void **state)
 {
 	char text[512];
-	struct syscall_rule rule = {
-	    "x", 13, {{ARG_EQ, 1, 3, 0}, {ARG_MASK0, 2, 4, 0}, {ARG_MASK_EQ, 3, 1, 15}}, "y"};
+	struct syscall_rule rule = {.name = "x",
+	    .action = 13,
+	    .args = {{ARG_EQ, 1, 3, 0}, {ARG_MASK0, 2, 4, 0}, {ARG_MASK_EQ, 3, 1, 15}},
+	    .why = "y"};
 
 	(void)state;
 	assert_string_equal(policy_condition(text, sizeof(text), &rule),
