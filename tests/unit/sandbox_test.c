@@ -363,7 +363,8 @@ test_I9_nobody_gets_the_parents_pidfd_from_its_channel(void **state)
 	channel_end = sv[1];
 	for (i = 0; i < COUNT; i++) {
 		assert_true(killed(after(all[i], do_ask_for_pidfd)));
-		assert_int_equal(after(all[i], do_ask_for_type), 0);
+		if (all[i] != &policy_merge) /* which takes no more sockets */
+			assert_int_equal(after(all[i], do_ask_for_type), 0);
 	}
 	assert_true(killed(after(&policy_connect, do_ask_for_pidfd)));
 	close(sv[0]);
@@ -518,7 +519,7 @@ do_source_route(void)
 static int
 do_keep_alive(void)
 {
-	int one = 1, fd = socket(AF_INET, SOCK_STREAM, IPPROTO_TCP);
+	int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
 
 	return setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one)) == 0 ? 0 : errno;
 }
