@@ -125,38 +125,12 @@ print_keys(int refused)
 /* ---- policies */
 
 static void
-print_policy(const struct policy *p, const char *name)
+print_calls(const struct policy *p)
 {
 	const struct syscall_rule *rule;
-	const struct landlock_path *path;
 	char buf[1024];
 
-	printf(".Ss %s\n", name);
-	puts(".Bl -tag -width \"capabilities\" -compact");
-	if (p->user != NULL || p == &policy_agent)
-		printf(".It user\n%s\n", p->user != NULL ? p->user : "agent.run_as");
-	if (p != &policy_agent && p != &policy_log)
-		printf(".It capabilities\n%s\n",
-		    policy_capabilities(buf, sizeof(buf), p->capabilities));
-	if (p != &policy_agent && p != &policy_log && p != &policy_parent)
-		printf(".It namespaces\nown %s%s\n",
-		    policy_namespaces(buf, sizeof(buf), p->namespaces),
-		    p->empty_root ? "; an empty root directory" : "");
-	if (p->paths != NULL && p->paths->path != NULL) {
-		puts(".It files");
-		for (path = p->paths; path->path != NULL; path++)
-			printf("%s: %s%s\n", path->path,
-			    policy_rights(buf, sizeof(buf), path->rights),
-			    path[1].path != NULL ? ";" : "");
-	} else if (p->paths != NULL) {
-		puts(p == &policy_confd ? ".It files\nbelow its state directory"
-					: ".It files\nnone");
-	}
-	if (p->limit_nofile != 0)
-		printf(".It descriptors\nat most %llu\n", (unsigned long long)p->limit_nofile);
-	if (p->limit_data != 0)
-		printf(".It memory\nat most %llu MiB\n", (unsigned long long)p->limit_data >> 20);
-	printf(".El\n.Pp\n%s\n.Bl -tag -width \"pidfd_send_signal\" -compact\n",
+	printf("%s\n.Bl -tag -width \"pidfd_send_signal\" -compact\n",
 	    p->deny_list ? "Denied system calls:" : "System calls:");
 	for (rule = p->syscalls; rule->name != NULL; rule++) {
 		printf(".It Fn %s\n", rule->name);
@@ -176,6 +150,45 @@ print_policy(const struct policy *p, const char *name)
 		puts("");
 	}
 	puts(".El");
+}
+
+static void
+print_policy(const struct policy *p, const char *name)
+{
+	const struct landlock_path *path;
+	char buf[1024];
+
+	printf(".Ss %s\n", name);
+	if (p == &policy_log) { /* it says nothing else */
+		print_calls(p);
+		return;
+	}
+	puts(".Bl -tag -width \"capabilities\" -compact");
+	if (p->user != NULL || p == &policy_agent)
+		printf(".It user\n%s\n", p->user != NULL ? p->user : "agent.run_as");
+	if (p != &policy_agent)
+		printf(".It capabilities\n%s\n",
+		    policy_capabilities(buf, sizeof(buf), p->capabilities));
+	if (p != &policy_agent && p != &policy_parent)
+		printf(".It namespaces\nown %s%s\n",
+		    policy_namespaces(buf, sizeof(buf), p->namespaces),
+		    p->empty_root ? "; an empty root directory" : "");
+	if (p->paths != NULL && p->paths->path != NULL) {
+		puts(".It files");
+		for (path = p->paths; path->path != NULL; path++)
+			printf("%s: %s%s\n", path->path,
+			    policy_rights(buf, sizeof(buf), path->rights),
+			    path[1].path != NULL ? ";" : "");
+	} else if (p->paths != NULL) {
+		puts(p == &policy_confd ? ".It files\nbelow its state directory"
+					: ".It files\nnone");
+	}
+	if (p->limit_nofile != 0)
+		printf(".It descriptors\nat most %llu\n", (unsigned long long)p->limit_nofile);
+	if (p->limit_data != 0)
+		printf(".It memory\nat most %llu MiB\n", (unsigned long long)p->limit_data >> 20);
+	puts(".El\n.Pp");
+	print_calls(p);
 }
 
 static void
