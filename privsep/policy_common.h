@@ -78,7 +78,7 @@
 
 /* clang-format off: tables */
 /* private: shared memory is not counted by RLIMIT_DATA */
-/* malloc of what is large: 128 KiB and more at first, later what it finds usual */
+/* malloc of what is large: 256 KiB and more (child.c) */
 #define POLICY_MAP(...)                                                                            \
 	CALL2("mmap", SOME_OF(2, PROT_READ | PROT_WRITE), EQ(3, MAP_PRIVATE | MAP_ANONYMOUS),      \
 	    "malloc; never executable", __VA_ARGS__),                                              \
@@ -116,6 +116,11 @@
 #define POLICY_READ_MEMFD                                                                          \
 	CALL1("fcntl", EQ(1, F_GET_SEALS), "memory files: all four seals"),                        \
 	    CALL("pread64", "bulk data of a peer")
+
+/* memfd_view: not copied, looked at where it lies */
+#define POLICY_VIEW_MEMFD                                                                          \
+	POLICY_READ_MEMFD,                                                                         \
+	    CALL2("mmap", EQ(2, PROT_READ), EQ(3, MAP_PRIVATE), "a large memory file")
 
 #define NO_VDSO UNSEEN("where the vDSO does not serve: some clock sources, and kernels without one")
 

@@ -11,11 +11,11 @@ static const struct syscall_rule syscalls[] = {
     POLICY_LOG,
     POLICY_LAST_WORDS,
     POLICY_MEMFD,
+    POLICY_VIEW_MEMFD,
     CALL1("sendmsg", EQ(2, MSG_DONTWAIT | MSG_NOSIGNAL), "the result, to the parent"),
     CALL("close", "what was read"),
     CALL1("newfstatat", EQ(3, AT_EMPTY_PATH), "fstat: how much there is to read"),
     CALL("fstat", "the same", UNSEEN("with glibc from 2.39 on")),
-    CALL("pread64", "the texts; they were handed in before"),
     CALL("write", "the result, into a memory file"),
     END_OF_CALLS,
 };
