@@ -94,6 +94,9 @@ on_server(struct confd *c, const struct message *m)
 		c->server_since_ns = now_unix_ns();
 	c->server = *s;
 	c->server_at_ms = now_ms();
+	/* why the last attempt failed is told until the next one has ended, one way or the other */
+	if (s->event == SERVER_CONNECTING && m->tail_len == 0)
+		return 0;
 	memcpy(c->server_text, m->tail, m->tail_len);
 	c->server_text[m->tail_len] = '\0';
 	return 0;

@@ -506,6 +506,27 @@ plain_run(const unsigned char *s, size_t len)
 	return i;
 }
 
+/*
+ * libyaml compares each %TAG directive with all before it: a file of a million takes it minutes.
+ * They are counted wherever they stand, for a line can end in six ways.
+ */
+static int
+check_directives(const char *file, const char *data, size_t len, struct error *err)
+{
+	static const char tag[] = "%TAG";
+	const char *at = data, *end = data + len;
+	int count = 0;
+
+	while ((at = memmem(at, (size_t)(end - at), tag, sizeof(tag) - 1)) != NULL) {
+		if (++count > LIMIT_YAML_DIRECTIVES)
+			return error_set(err,
+			    "%s: more than %d %%TAG directives: write tags out in full", file,
+			    LIMIT_YAML_DIRECTIVES);
+		at += sizeof(tag) - 1;
+	}
+	return 0;
+}
+
 int
 tree_check_text(const char *file, const char *data, size_t len, struct error *err)
 {
@@ -535,5 +556,5 @@ tree_check_text(const char *file, const char *data, size_t len, struct error *er
 			column = 1;
 		}
 	}
-	return 0;
+	return check_directives(file, data, len, err);
 }

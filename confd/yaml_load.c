@@ -9,6 +9,8 @@
 #include "privsep/limits.h"
 #include "yaml.h"
 
+#define TOO_LARGE "too large: more than 1,000,000 nodes, or no memory; make the file smaller"
+
 struct anchor {
 	char *name;
 	struct yaml_node *node;
@@ -36,8 +38,7 @@ static struct yaml_node *
 place(struct loader *l, struct yaml_node *n, const yaml_event_t *e)
 {
 	if (n == NULL) {
-		(void)fault(l, &e->start_mark,
-		    "too large: more than 1,000,000 nodes, or no memory; make the file smaller");
+		(void)fault(l, &e->start_mark, TOO_LARGE);
 		return NULL;
 	}
 	n->file = l->file;
@@ -172,7 +173,7 @@ set_tag(struct loader *l, struct yaml_node *n, const yaml_char_t *tag, const yam
 		return fault(l, at, "a tag of more than 256 bytes");
 	text = tree_new_plain(l->tree, (const char *)tag);
 	if (text == NULL)
-		return fault(l, at, "no memory");
+		return fault(l, at, TOO_LARGE);
 	n->tag = text->value;
 	return 0;
 }

@@ -26,6 +26,7 @@ struct link {
 	struct link_server *server;
 	struct output *output;
 	struct probe *probe;
+	struct pace pace;
 };
 
 /* At the first message after CHILD_START, which the frame has handled: the settings are there. */
@@ -41,8 +42,11 @@ set_up(struct link *l)
 	l->output = output_new(&l->child, settings_u64(&l->child.settings, SET_LOG_SIZE),
 	    settings_bool(&l->child.settings, SET_PASSTHROUGH));
 	if (l->output == NULL || link_sessions_init(&l->sessions, &l->child) == -1 ||
-	    (l->server = link_server_new(&l->child, &l->secrets, &l->sessions)) == NULL)
+	    (l->server = link_server_new(&l->child, &l->secrets, &l->sessions)) == NULL ||
+	    pace_init(&l->pace, l->child.base) == -1)
 		fatal("no memory for the link to the agent");
+	link_server_pace(l->server, &l->pace);
+	output_pace(l->output, &l->pace);
 	l->probe = probe_new(&l->child, &err);
 	if (l->probe == NULL && err.text[0] != '\0')
 		fatal("%s", err.text);

@@ -42,8 +42,18 @@ allow(struct link_connection *c, uint64_t ms)
 }
 
 static void
+on_wake(void *ctx)
+{
+	struct link_connection *c = ctx;
+
+	if (!c->paused)
+		(void)event_add(c->reading, NULL);
+}
+
+static void
 release(struct link_connection *c)
 {
+	pace_forget(&c->pace);
 	ws_free(c->ws);
 	if (c->reading != NULL)
 		event_free(c->reading);
@@ -69,6 +79,7 @@ link_connection_new(struct link_server *s, int fd, uint32_t uid)
 	c->server = s;
 	c->fd = fd;
 	c->uid = uid;
+	c->pace = (struct pace_source){.wake = on_wake, .ctx = c};
 	c->in = evbuffer_new();
 	c->out = evbuffer_new();
 	c->reading = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, c);
@@ -132,7 +143,7 @@ flush(struct link_connection *c)
 		return -1;
 	if (r == 1 && c->paused) {
 		c->paused = 0;
-		if (event_add(c->reading, NULL) == -1)
+		if (!c->pace.rests && event_add(c->reading, NULL) == -1)
 			return -1;
 	} else if (r == 0 && !c->paused &&
 		   (evbuffer_get_length(c->out) > OUTPUT_HIGH ||
@@ -457,13 +468,26 @@ drop(struct link_connection *c)
 	link_server_gone(s);
 }
 
+/* What its bytes made us do is done. */
+static void
+end_turn(struct link_connection *c)
+{
+	if (pace_end(c->server->pace, &c->pace))
+		(void)event_del(c->reading);
+}
+
 static void
 on_readable(evutil_socket_t fd, short what, void *arg)
 {
+	struct link_connection *c = arg;
+
 	(void)fd;
 	(void)what;
-	if (pump(arg, READS_PER_TURN) == -1)
-		drop(arg);
+	pace_begin(c->server->pace);
+	if (pump(c, READS_PER_TURN) == -1)
+		drop(c);
+	else
+		end_turn(c);
 }
 
 static void
@@ -473,8 +497,11 @@ on_writable(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	pace_begin(c->server->pace);
 	if (flush(c) == -1 || (!c->paused && process(c) == -1))
 		drop(c);
+	else
+		end_turn(c);
 }
 
 static void

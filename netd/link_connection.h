@@ -31,12 +31,14 @@ struct link_connection {
 	struct evbuffer *in, *out;
 	int paused; /* it does not read our answers: we do not read more */
 	int shut;   /* our side is closed */
+	struct pace_source pace;
 };
 
 struct link_server {
 	struct child *child;
 	struct link_secrets *secrets;
 	struct link_sessions *sessions;
+	struct pace *pace; /* NULL = none */
 	int listener, diag;
 	struct event *accepting, *again; /* again: after running out of descriptors */
 	LIST_HEAD(connection_list, link_connection) connections;

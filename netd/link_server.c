@@ -72,6 +72,12 @@ link_server_new(struct child *child, struct link_secrets *secrets, struct link_s
 	return s;
 }
 
+void
+link_server_pace(struct link_server *s, struct pace *p)
+{
+	s->pace = p;
+}
+
 static void
 stop_listening(struct link_server *s)
 {

@@ -8,11 +8,15 @@
 
 #include "link_secret.h"
 #include "link_session.h"
+#include "pace.h"
 
 struct link_server;
 
 struct link_server *link_server_new(
     struct child *child, struct link_secrets *secrets, struct link_sessions *sessions);
+/* What connections cost is limited by p, which outlives it. */
+void link_server_pace(struct link_server *s, struct pace *p);
+
 void link_server_free(struct link_server *s); /* NULL is fine */
 
 /* The listener and the NETLINK_SOCK_DIAG socket; each is taken. */

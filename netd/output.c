@@ -32,6 +32,7 @@ struct stream {
 	struct event *event;
 	int fd; /* -1 = not there, or ended */
 	unsigned number;
+	struct pace_source pace;
 	size_t len; /* of the line so far */
 	char line[LIMIT_LOG_LINE];
 };
@@ -55,6 +56,7 @@ struct output_start {
 
 struct output {
 	struct child *child;
+	struct pace *pace;
 	LIST_HEAD(start_list, output_start) starts;
 	size_t count;
 	int passthrough;
@@ -85,9 +87,16 @@ output_new(struct child *child, uint64_t max_size, int passthrough)
 	return o;
 }
 
+void
+output_pace(struct output *o, struct pace *p)
+{
+	o->pace = p;
+}
+
 static void
 close_stream(struct stream *s)
 {
+	pace_forget(&s->pace);
 	if (s->event != NULL)
 		event_free(s->event);
 	s->event = NULL;
@@ -366,6 +375,14 @@ end_stream(struct stream *s)
 }
 
 static void
+on_wake(void *ctx)
+{
+	struct stream *s = ctx;
+
+	(void)event_add(s->event, NULL);
+}
+
+static void
 on_output(evutil_socket_t fd, short what, void *arg)
 {
 	struct stream *s = arg;
@@ -374,12 +391,17 @@ on_output(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	pace_begin(o->pace);
 	if (read_stream(s, READS_PER_TURN) == -1) {
 		end_stream(s);
 		if (st->open == 0 && st->seen == STREAMS)
 			finish_start(st);
+		flush_batch(o);
+		return;
 	}
 	flush_batch(o);
+	if (pace_end(o->pace, &s->pace))
+		(void)event_del(s->event);
 }
 
 static struct output_start *
@@ -431,6 +453,7 @@ output_stream(struct output *o, const struct msg_output *m, int fd)
 	}
 	s = &st->streams[m->stream - 1];
 	s->number = m->stream;
+	s->pace = (struct pace_source){.wake = on_wake, .ctx = s};
 	s->fd = fd;
 	st->seen++;
 	st->open++;

@@ -7,6 +7,7 @@
 
 #include <stdint.h>
 
+#include "pace.h"
 #include "privsep/child.h"
 
 struct output;
@@ -14,6 +15,9 @@ struct output;
 /* max_size: agent.log is to be rotated beyond it.  passthrough: lines go to our log as well. */
 struct output *output_new(struct child *child, uint64_t max_size, int passthrough);
 void output_free(struct output *o);
+
+/* What the output costs is limited by p, which outlives it. */
+void output_pace(struct output *o, struct pace *p);
 
 /* A new agent.log, open for appending; fd is taken. */
 void output_log(struct output *o, int fd);

@@ -16,6 +16,7 @@
 #include <event2/buffer.h>
 #include <event2/event.h>
 
+#include "pace.h"
 #include "privsep/limits.h"
 #include "upgrade.h"
 #include "wire/wire.h"
@@ -50,6 +51,7 @@ struct transport {
 	int read_wants_write; /* TLS: the call that reads waits for room to write, and the other way */
 	int write_wants_read;
 	int many_pending;
+	struct pace_source pace;
 	int shut; /* no more is written */
 	size_t thrown_away;
 	struct transport_end end;
@@ -65,6 +67,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg);
 static void
 release(struct transport *t)
 {
+	pace_forget(&t->pace);
 	if (t->reading != NULL)
 		event_free(t->reading);
 	if (t->writing != NULL)
@@ -85,6 +88,7 @@ release(struct transport *t)
 static void
 stop_events(struct transport *t)
 {
+	pace_forget(&t->pace);
 	(void)event_del(t->reading);
 	(void)event_del(t->writing);
 	(void)event_del(t->timer);
@@ -101,6 +105,26 @@ transport_free(struct transport *t)
 		release(t);
 	else
 		stop_events(t);
+}
+
+/* Unless it sent so much that it has to wait. */
+static void
+go_on_reading(struct transport *t)
+{
+	if (!t->pace.rests)
+		(void)event_add(t->reading, NULL);
+}
+
+static void
+on_wake(void *ctx)
+{
+	struct transport *t = ctx;
+
+	if (t->ws != NULL && ws_stalled(t->ws))
+		return; /* until it reads what we answer */
+	(void)event_add(t->reading, NULL);
+	if (t->ssl != NULL && SSL_pending(t->ssl) > 0)
+		event_active(t->reading, EV_READ, 0);
 }
 
 static void
@@ -157,6 +181,7 @@ transport_new(struct event_base *base, int fd, const struct transport_settings *
 	t->ctx = ctx;
 	t->fd = fd;
 	t->end.retry_after_ms = -1;
+	t->pace = (struct pace_source){.wake = on_wake, .ctx = t};
 	if (make(t, base, err) == -1) {
 		release(t);
 		return NULL;
@@ -200,7 +225,7 @@ linger(struct transport *t, const char *why)
 	t->phase = PHASE_LINGER;
 	(void)evbuffer_drain(t->in, evbuffer_get_length(t->in));
 	set_timer(t, t->set->linger_ms);
-	(void)event_add(t->reading, NULL);
+	go_on_reading(t);
 }
 
 static void
@@ -444,7 +469,10 @@ write_some(struct transport *t)
 		if (n == -1)
 			return 0;
 		if (n == 0) {
-			(void)event_add(t->write_wants_read ? t->reading : t->writing, NULL);
+			if (t->write_wants_read)
+				go_on_reading(t);
+			else
+				(void)event_add(t->writing, NULL);
 			return 0;
 		}
 		(void)evbuffer_drain(t->out, (size_t)n);
@@ -476,7 +504,7 @@ after_writing(struct transport *t)
 	stalled = ws_stalled(t->ws);
 	ws_output(t->ws);
 	if (stalled && !ws_stalled(t->ws)) {
-		(void)event_add(t->reading, NULL);
+		go_on_reading(t);
 		take_ws(t);
 	}
 	if (evbuffer_get_length(t->out) > FEW_PENDING) {
@@ -529,6 +557,16 @@ go_on(struct transport *t)
 	} while (all && t->phase != PHASE_OVER && evbuffer_get_length(t->out) > 0);
 }
 
+/* What the peer's bytes made us do is done. */
+static void
+end_turn(struct transport *t)
+{
+	if (t->phase != PHASE_OVER && pace_end(t->set->pace, &t->pace))
+		(void)event_del(t->reading);
+	if (--t->busy == 0 && t->freed)
+		release(t);
+}
+
 static void
 on_readable(evutil_socket_t fd, short what, void *arg)
 {
@@ -537,12 +575,12 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	t->busy++;
+	pace_begin(t->set->pace);
 	t->write_wants_read = 0;
 	if (t->phase != PHASE_TLS)
 		read_some(t);
 	go_on(t);
-	if (--t->busy == 0 && t->freed)
-		release(t);
+	end_turn(t);
 }
 
 static void
@@ -553,14 +591,14 @@ on_writable(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	t->busy++;
+	pace_begin(t->set->pace);
 	go_on(t);
 	if (t->read_wants_write) {
 		t->read_wants_write = 0;
 		read_some(t);
 		go_on(t);
 	}
-	if (--t->busy == 0 && t->freed)
-		release(t);
+	end_turn(t);
 }
 
 /* ---- what the owner wants */
@@ -592,7 +630,7 @@ transport_close(struct transport *t, uint16_t code, const char *reason)
 		return;
 	ws_close(t->ws, code, reason);
 	(void)event_add(t->writing, NULL);
-	(void)event_add(t->reading, NULL);
+	go_on_reading(t);
 }
 
 size_t

@@ -25,6 +25,7 @@ struct transport_settings { /* borrowed; outlives every transport */
 	size_t max_message;
 	uint64_t step_ms;   /* for TLS, and again for the upgrade */
 	uint64_t linger_ms; /* for the peer's end after the last word */
+	struct pace *pace;  /* NULL = none */
 };
 
 struct transport_end {

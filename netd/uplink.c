@@ -477,7 +477,8 @@ uplink_init(struct uplink *u, struct error *err)
 			return error_set(err, "no memory for a timer");
 	}
 	u->ending = event_new(u->child.base, -1, 0, on_ending, u);
-	if (u->ending == NULL)
+	u->set.pace = &u->pace;
+	if (u->ending == NULL || pace_init(&u->pace, u->child.base) == -1)
 		return error_set(err, "no memory for a timer");
 	u->ready = 1;
 	return 0;
@@ -494,6 +495,7 @@ uplink_clear(struct uplink *u)
 			event_free(u->timers[i]);
 	if (u->ending != NULL)
 		event_free(u->ending);
+	pace_clear(&u->pace);
 	forget_files(u);
 	client_clear(&u->client);
 	report_clear(&u->report);

@@ -7,6 +7,7 @@
 #define NETD_UPLINK_H
 
 #include "client.h"
+#include "pace.h"
 #include "describe.h"
 #include "privsep/child.h"
 #include "report.h"
@@ -21,6 +22,7 @@ struct uplink {
 	struct client client;
 	struct transport_settings set;
 	struct transport *transport; /* NULL: no connection */
+	struct pace pace;
 	char *files[UPLINK_FILES]; /* what the parent handed over, by enum file_kind; terminated */
 	int ready;                 /* uplink_init is done */
 	struct event *timers[CLIENT_TIMER_COUNT];

@@ -49,14 +49,15 @@
 #define LIMIT_CONFIG_HASH  (64 * KIB) /* config_hash, opaque */
 
 /* YAML (only in merge). */
-#define LIMIT_YAML_DEPTH    64
-#define LIMIT_YAML_NODES    1000000
-#define LIMIT_YAML_SCALAR   (4 * MIB)
-#define LIMIT_YAML_ALIASES  1000       /* local files; remote ones may have none */
-#define LIMIT_YAML_OUTPUT   (32 * MIB) /* emitted bytes */
-#define LIMIT_MERGE_MEMORY  (512 * MIB)
-#define LIMIT_MERGE_SECONDS 20
-#define LIMIT_YAML_TREE     (LIMIT_MERGE_MEMORY / 2) /* a source and the result live at the same time */
+#define LIMIT_YAML_DEPTH      64
+#define LIMIT_YAML_NODES      1000000
+#define LIMIT_YAML_SCALAR     (4 * MIB)
+#define LIMIT_YAML_ALIASES    1000       /* local files; remote ones may have none */
+#define LIMIT_YAML_DIRECTIVES 64         /* %TAG lines */
+#define LIMIT_YAML_OUTPUT     (32 * MIB) /* emitted bytes */
+#define LIMIT_MERGE_MEMORY    (512 * MIB)
+#define LIMIT_MERGE_SECONDS   20
+#define LIMIT_YAML_TREE       (LIMIT_MERGE_MEMORY / 2) /* a source and the result live at the same time */
 
 /* What the agent says. */
 #define LIMIT_HEALTH_COMPONENTS 4096
@@ -72,9 +73,11 @@
 #define LIMIT_LOG_TAIL_BYTES    (8 * KIB)
 
 /* Rates. */
-#define LIMIT_OFFERS_PER_MINUTE    30 /* settable: limits.offers_per_minute */
-#define LIMIT_RESTARTS_PER_MINUTE  30 /* restart commands of the server acted on */
-#define LIMIT_UIDS_PER_MINUTE      10 /* instance uids of the server taken */
+#define LIMIT_BUSY_PERCENT         25 /* of a processor: what a peer's bytes may cost netd, link */
+#define LIMIT_BUSY_BURST_MS        1000 /* of processor time, before that holds */
+#define LIMIT_OFFERS_PER_MINUTE    30   /* settable: limits.offers_per_minute */
+#define LIMIT_RESTARTS_PER_MINUTE  30   /* restart commands of the server acted on */
+#define LIMIT_UIDS_PER_MINUTE      10   /* instance uids of the server taken */
 #define LIMIT_ROTATIONS_PER_MINUTE 60
 #define LIMIT_NEWS_PER_SECOND      10 /* times that confd is told what the agent says of itself */
 #define LIMIT_DESCRIBES_PER_MINUTE 10 /* descriptions of the agent written to disk */

@@ -23,6 +23,7 @@
  *	fake_say: text           prints it, on standard error
  *	fake_read: path, fake_write: path   tries to, and prints how it went
  *
+ * SIGUSR1 turns it unhealthy (a recoverable error), and well again.
  * FAKE_GATE=0 in the environment: it does not know the feature gate.  No library, no thread.
  */
 #include <arpa/inet.h>
@@ -67,7 +68,7 @@ static struct {
 	unsigned chatter;
 } me = {.fd = -1};
 
-static volatile sig_atomic_t got_term, got_hup;
+static volatile sig_atomic_t got_term, got_hup, got_usr;
 
 static uint64_t
 now_ms(void)
@@ -592,6 +593,8 @@ on_signal(int which)
 {
 	if (which == SIGHUP)
 		got_hup = 1;
+	else if (which == SIGUSR1)
+		got_usr = 1;
 	else
 		got_term = 1;
 }
@@ -752,18 +755,25 @@ run(void)
 	(void)sigaction(SIGTERM, &sa, NULL);
 	(void)sigaction(SIGINT, &sa, NULL);
 	(void)sigaction(SIGHUP, &sa, NULL);
+	(void)sigaction(SIGUSR1, &sa, NULL);
 	printf("fakeagent " FAKE_VERSION " starts, pid %d\n", (int)getpid());
 	begin();
 	(void)sigemptyset(&blocked);
 	(void)sigaddset(&blocked, SIGTERM);
 	(void)sigaddset(&blocked, SIGINT);
 	(void)sigaddset(&blocked, SIGHUP);
+	(void)sigaddset(&blocked, SIGUSR1);
 	(void)sigprocmask(SIG_BLOCK, &blocked, &before);
 	while (!got_term) {
 		struct pollfd p = {me.fd, POLLIN, 0};
 
 		if (got_hup)
 			reload();
+		if (got_usr) {
+			got_usr = 0;
+			turn(!me.healthy, me.healthy ? "StatusRecoverableError" : "StatusOK",
+			    me.healthy ? "turned by a signal" : NULL);
+		}
 		timers();
 		ms = patience();
 		ts = (struct timespec){ms / 1000, ms % 1000 * 1000000L};

@@ -174,10 +174,16 @@ test_CF_12_bytes_that_are_no_text_name_the_place(void **state)
 {
 	static const char good[] =
 	    "a\t\r\nb: \xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80\xef\xbb\xbf\xc2\x85";
+	char many[65 * 13]; /* directives, a next-line character after each */
+	size_t i;
 
 	(void)state;
 	assert_int_equal(tree_check_text("f", good, sizeof(good) - 1, NULL), 0);
 	assert_int_equal(tree_check_text("f", "", 0, NULL), 0);
+	for (i = 0; i < 65; i++)
+		memcpy(many + i * 13, "%TAG !a! b:\xc2\x85", 13);
+	bad_text(many, sizeof(many), "f: more than 64 %TAG directives");
+	assert_int_equal(tree_check_text("f", many, 64 * 13, NULL), 0);
 	bad_text("a: b\nc: \0d", 10, "f:2:4: character U+0000 (a NUL byte)");
 	bad_text("a\r\nb\rc\x01", 7, "f:3:2: character U+0001");
 	bad_text("\xc3\xa9\xff", 3, "f:1:2: byte 0xff is not UTF-8");
