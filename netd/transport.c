@@ -18,11 +18,11 @@
 
 #include "pace.h"
 #include "privsep/limits.h"
+#include "stream.h"
 #include "upgrade.h"
 #include "wire/wire.h"
 #include "wire/ws.h"
 
-#define READ_SIZE      (16 * KIB)
 #define READS_PER_TURN 8          /* the channels get their turn between */
 #define FEW_PENDING    (64 * KIB) /* so little waits: the next report may come */
 #define LINGER_BYTES   (16 * MIB) /* read and thrown away after the last word, at most */
@@ -40,8 +40,7 @@ struct transport {
 	const struct transport_settings *set;
 	const struct transport_callbacks *cb;
 	void *ctx;
-	int fd;
-	SSL *ssl;
+	struct stream stream;
 	enum phase phase;
 	struct event *reading, *writing, *timer;
 	struct evbuffer *in, *out;
@@ -80,8 +79,8 @@ release(struct transport *t)
 	if (t->out != NULL)
 		evbuffer_free(t->out);
 	upgrade_free(t->upgrade);
-	SSL_free(t->ssl);
-	close(t->fd);
+	SSL_free(t->stream.ssl);
+	close(t->stream.fd);
 	free(t);
 }
 
@@ -123,7 +122,7 @@ on_wake(void *ctx)
 	if (t->ws != NULL && ws_stalled(t->ws))
 		return; /* until it reads what we answer */
 	(void)event_add(t->reading, NULL);
-	if (t->ssl != NULL && SSL_pending(t->ssl) > 0)
+	if (t->stream.ssl != NULL && SSL_pending(t->stream.ssl) > 0)
 		event_active(t->reading, EV_READ, 0);
 }
 
@@ -142,8 +141,8 @@ static const struct ws_callbacks ws_callbacks = {
 static int
 make(struct transport *t, struct event_base *base, struct error *err)
 {
-	t->reading = event_new(base, t->fd, EV_READ | EV_PERSIST, on_readable, t);
-	t->writing = event_new(base, t->fd, EV_WRITE, on_writable, t);
+	t->reading = event_new(base, t->stream.fd, EV_READ | EV_PERSIST, on_readable, t);
+	t->writing = event_new(base, t->stream.fd, EV_WRITE, on_writable, t);
 	t->timer = event_new(base, -1, 0, on_timer, t);
 	t->in = evbuffer_new();
 	t->out = evbuffer_new();
@@ -160,8 +159,8 @@ make(struct transport *t, struct event_base *base, struct error *err)
 		return 0;
 	if (t->set->tls == NULL)
 		return error_set(err, "%s", t->set->tls_fault);
-	t->ssl = tls_session(t->set->tls, t->fd, t->set->url.host, err);
-	return t->ssl == NULL ? -1 : 0;
+	t->stream.ssl = tls_session(t->set->tls, t->stream.fd, t->set->url.host, err);
+	return t->stream.ssl == NULL ? -1 : 0;
 }
 
 struct transport *
@@ -179,14 +178,14 @@ transport_new(struct event_base *base, int fd, const struct transport_settings *
 	t->set = set;
 	t->cb = cb;
 	t->ctx = ctx;
-	t->fd = fd;
+	t->stream = (struct stream){.fd = fd, .tls = set->tls, .host = set->url.host};
 	t->end.retry_after_ms = -1;
 	t->pace = (struct pace_source){.wake = on_wake, .ctx = t};
 	if (make(t, base, err) == -1) {
 		release(t);
 		return NULL;
 	}
-	t->phase = t->ssl != NULL ? PHASE_TLS : PHASE_UPGRADE;
+	t->phase = t->stream.ssl != NULL ? PHASE_TLS : PHASE_UPGRADE;
 	set_timer(t, set->step_ms);
 	(void)event_add(t->reading, NULL);
 	(void)event_add(t->writing, NULL); /* the first bytes are ours */
@@ -266,57 +265,32 @@ peer_left(struct transport *t, const char *why)
 		over(t, why);
 	else
 		over(t, t->phase != PHASE_UPGRADE ? "it closed the connection without a goodbye"
-			: t->ssl != NULL          ? "it closed the connection instead of answering"
-					 : "it closed the connection instead of answering: "
-					   "does it want TLS (wss:// in server.endpoint)?");
+			: t->stream.ssl != NULL   ? "it closed the connection instead of answering"
+						: "it closed the connection instead of answering: "
+						  "does it want TLS (wss:// in server.endpoint)?");
 	return GOT_END;
 }
 
 static enum got
-read_tls(struct transport *t, void *buf, size_t size, size_t *n)
+read_bytes(struct transport *t, void *buf, size_t size, size_t *n)
 {
 	struct error err;
-	int result, saved;
 
-	errno = 0;
-	result = SSL_read(t->ssl, buf, (int)size);
-	saved = errno;
-	if (result > 0) {
-		*n = (size_t)result;
+	switch (stream_read(&t->stream, buf, size, n, &err)) {
+	case STREAM_SOME:
 		return GOT_SOME;
-	}
-	switch (tls_judge(t->set->tls, t->ssl, result, saved, t->set->url.host, &err)) {
-	case TLS_READ:
+	case STREAM_WAIT:
 		return GOT_NOTHING;
-	case TLS_WRITE:
+	case STREAM_WAIT_OTHER:
 		t->read_wants_write = 1;
 		(void)event_add(t->writing, NULL);
 		return GOT_NOTHING;
-	case TLS_CLOSED:
+	case STREAM_CLOSED:
 		return peer_left(t, NULL);
-	case TLS_FAILED:
+	case STREAM_FAILED:
 	default:
 		return peer_left(t, err.text);
 	}
-}
-
-static enum got
-read_plain(struct transport *t, void *buf, size_t size, size_t *n)
-{
-	ssize_t got;
-
-	do
-		got = read(t->fd, buf, size);
-	while (got == -1 && errno == EINTR);
-	if (got > 0) {
-		*n = (size_t)got;
-		return GOT_SOME;
-	}
-	if (got == 0)
-		return peer_left(t, NULL);
-	if (errno == EAGAIN || errno == EWOULDBLOCK)
-		return GOT_NOTHING;
-	return peer_left(t, strerror(errno));
 }
 
 static int
@@ -389,14 +363,13 @@ throw_away(struct transport *t, size_t n)
 static void
 read_some(struct transport *t)
 {
-	char buf[READ_SIZE];
+	char buf[STREAM_PIECE];
 	enum got got;
 	size_t n = 0;
 	int i;
 
 	for (i = 0; i < READS_PER_TURN && t->phase != PHASE_OVER; i++) {
-		got = t->ssl != NULL ? read_tls(t, buf, sizeof(buf), &n)
-				     : read_plain(t, buf, sizeof(buf), &n);
+		got = read_bytes(t, buf, sizeof(buf), &n);
 		if (got != GOT_SOME)
 			return;
 		if (t->phase == PHASE_LINGER) {
@@ -414,7 +387,7 @@ read_some(struct transport *t)
 			return;
 	}
 	/* TLS may hold bytes that the descriptor does not show any more */
-	if (t->phase != PHASE_OVER && t->ssl != NULL && SSL_pending(t->ssl) > 0)
+	if (t->phase != PHASE_OVER && t->stream.ssl != NULL && SSL_pending(t->stream.ssl) > 0)
 		event_active(t->reading, EV_READ, 0);
 }
 
@@ -425,31 +398,17 @@ static ssize_t
 write_bytes(struct transport *t, const void *data, size_t len)
 {
 	struct error err;
-	ssize_t n;
-	int result, saved;
+	size_t n = 0;
 
-	if (t->ssl == NULL) {
-		do
-			n = write(t->fd, data, len);
-		while (n == -1 && errno == EINTR);
-		if (n >= 0 || errno == EAGAIN || errno == EWOULDBLOCK)
-			return n > 0 ? n : 0;
-		over(t, strerror(errno));
-		return -1;
-	}
-	errno = 0;
-	result = SSL_write(t->ssl, data, (int)(len > READ_SIZE ? READ_SIZE : len));
-	saved = errno;
-	if (result > 0)
-		return result;
-	switch (tls_judge(t->set->tls, t->ssl, result, saved, t->set->url.host, &err)) {
-	case TLS_WRITE:
-		return 0;
-	case TLS_READ:
+	switch (stream_write(&t->stream, data, len, &n, &err)) {
+	case STREAM_SOME:
+	case STREAM_WAIT:
+		return (ssize_t)n;
+	case STREAM_WAIT_OTHER:
 		t->write_wants_read = 1;
 		return 0;
-	case TLS_CLOSED:
-	case TLS_FAILED:
+	case STREAM_CLOSED:
+	case STREAM_FAILED:
 	default:
 		over(t, err.text);
 		return -1;
@@ -487,9 +446,9 @@ shut(struct transport *t)
 	if (t->shut || evbuffer_get_length(t->out) > 0)
 		return;
 	t->shut = 1;
-	if (t->ssl != NULL)
-		tls_goodbye(t->ssl);
-	(void)shutdown(t->fd, SHUT_WR);
+	if (t->stream.ssl != NULL)
+		tls_goodbye(t->stream.ssl);
+	(void)shutdown(t->stream.fd, SHUT_WR);
 }
 
 static void
@@ -522,14 +481,14 @@ handshake(struct transport *t)
 	int result, saved;
 
 	errno = 0;
-	result = SSL_do_handshake(t->ssl);
+	result = SSL_do_handshake(t->stream.ssl);
 	saved = errno;
 	if (result == 1) {
 		t->phase = PHASE_UPGRADE;
 		set_timer(t, t->set->step_ms);
 		return;
 	}
-	switch (tls_judge(t->set->tls, t->ssl, result, saved, t->set->url.host, &err)) {
+	switch (tls_judge(t->set->tls, t->stream.ssl, result, saved, t->set->url.host, &err)) {
 	case TLS_READ:
 		break;
 	case TLS_WRITE:
