@@ -517,7 +517,7 @@ check_directives(const char *file, const char *data, size_t len, struct error *e
 	const char *at = data, *end = data + len;
 	int count = 0;
 
-	while ((at = memmem(at, (size_t)(end - at), tag, sizeof(tag) - 1)) != NULL) {
+	while (len > 0 && (at = memmem(at, (size_t)(end - at), tag, sizeof(tag) - 1)) != NULL) {
 		if (++count > LIMIT_YAML_DIRECTIVES)
 			return error_set(err,
 			    "%s: more than %d %%TAG directives: write tags out in full", file,
