@@ -94,6 +94,57 @@ test_CF_12_blocks_and_unicode_survive(void **state)
 	written("a: b\tc\n", "a: \"b\\tc\"\n");
 }
 
+/* Trees that are equal have one sum, and a text says what its tree has, or where it does not. */
+static void
+test_sums_and_matches(void **state)
+{
+	static const struct {
+		const char *a, *b;
+		int same;
+		unsigned line; /* of what b does not say */
+	} cases[] = {
+	    {"x: 1\ny: [a, {b: c}]\n", "x: 1\ny:\n- a\n- b: c\n", 1, 0},
+	    {"x: a\tb\n", "x: \"a\\tb\"\n", 1, 0},
+	    {"x: 1\ny: 123\n", "x: 1\ny: \"123\"\n", 0, 2},
+	    {"x: 1\ny: 123\n", "x: 1\ny: 124\n", 0, 2},
+	    {"x: 1\ny: 123\n", "x: 1\ny: !!str 123\n", 0, 2},
+	    {"x: 1\ny: 123\n", "x: 1\n", 0, 1},
+	    {"x: 1\n", "x: 1\ny: 123\n", 0, 1},
+	    {"x: 1\ny: 2\n", "y: 2\nx: 1\n", 0, 1},
+	    {"x:\n- [a]\n- b\n", "x:\n- [a, b]\n", 0, 2},
+	    {"x:\n- a\n- b\n", "x:\n- a\n- b\n- c\n", 0, 2},
+	    {"x: {a: b}\n", "x: [a, b]\n", 0, 1},
+	    {"x: [[]]\n", "x: [[], []]\n", 0, 1},
+	    {"x: ab\ny: c\n", "x: a\ny: bc\n", 0, 1},
+	};
+	const struct yaml_node *at;
+	struct yaml_tree a, b;
+	struct error err;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_int_equal(read_text(&a, cases[i].a, YAML_LOCAL, &err), 0);
+		assert_int_equal(read_text(&b, cases[i].b, YAML_LOCAL, &err), 0);
+		assert_int_equal(tree_equal(a.root, b.root, 0), cases[i].same);
+		assert_int_equal(tree_sum(a.root) == tree_sum(b.root), cases[i].same);
+		assert_int_equal(
+		    tree_matches(a.root, cases[i].b, strlen(cases[i].b), &at, &err) == 0,
+		    cases[i].same);
+		if (!cases[i].same)
+			assert_int_equal(at->line, cases[i].line);
+		tree_free(&a);
+		tree_free(&b);
+	}
+	assert_int_equal(read_text(&a, "x: 1\n", YAML_LOCAL, &err), 0);
+	assert_int_equal(tree_matches(a.root, "x: 1\n\"", 6, &at, &err), -1);
+	assert_null(at);
+	assert_int_equal(tree_matches(a.root, "", 0, &at, &err), -1);
+	assert_ptr_equal(at, a.root);
+	assert_int_equal(tree_matches(a.root, "x: &a 1\ny: *a\n", 14, &at, &err), -1);
+	tree_free(&a);
+}
+
 static void
 test_equal_sees_a_change_of_type(void **state)
 {
@@ -355,6 +406,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_CF_12_plain_scalars_stay_verbatim),
 	    cmocka_unit_test(test_CF_12_blocks_and_unicode_survive),
+	    cmocka_unit_test(test_sums_and_matches),
 	    cmocka_unit_test(test_equal_sees_a_change_of_type),
 	    cmocka_unit_test(test_literal_is_quoted_and_its_dollars_doubled),
 	    cmocka_unit_test(test_SE_05_refusals_name_the_place),
