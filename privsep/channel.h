@@ -45,7 +45,7 @@ typedef int (*channel_handler)(void *ctx, struct message *m);
 
 struct channel_callbacks {
 	channel_handler message;
-	/* The peer's end is closed (it died or left).  Called once. */
+	/* The peer's end is closed (it died or left), or channel_error() says why it cannot be used. */
 	void (*gone)(void *ctx, struct channel *c);
 	/* The peer broke a rule.  Called once, no further reads; NULL = as gone. */
 	void (*broken)(void *ctx, struct channel *c, enum channel_rule rule, uint32_t type);
@@ -59,6 +59,7 @@ struct channel *channel_new(struct event_base *base, int fd, enum proc self, enu
     const struct channel_callbacks *cb, void *ctx);
 void channel_free(struct channel *c); /* NULL is fine; safe inside a handler of that channel */
 enum proc channel_peer(const struct channel *c);
+int channel_error(const struct channel *c); /* errno of a call that failed; 0: the peer is gone */
 
 /*
  * Queues a message.  fd >= 0 is taken: closed once sent, or on error.  -1 means the queue is full

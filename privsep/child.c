@@ -62,9 +62,16 @@ peer_lost(struct child *c, enum proc peer)
 		c->handlers->peer_down(c->ctx, peer);
 }
 
+/*
+ * A peer that died comes back with a new channel.  One that did not, with our end broken, would not: then we
+ * make room for a successor, to whom the parent gives new channels, and who hears everything anew.
+ */
 static void
 peer_gone(void *ctx, struct channel *ch)
 {
+	if (channel_error(ch) != 0)
+		fatal("the channel with %s: %s", proc_name(channel_peer(ch)),
+		    strerror(channel_error(ch)));
 	peer_lost(ctx, channel_peer(ch));
 }
 
@@ -314,11 +321,13 @@ child_send_blob(struct child *c, enum proc to, uint32_t type, const void *payloa
     size_t tail_len, const void *blob, size_t blob_len)
 {
 	struct error err;
-	int fd = memfd_seal(message_rules[type].name, blob, blob_len, &err);
+	int fd;
 
-	if (fd == -1) {
-		log_error("%s for %s: %s", message_rules[type].name, proc_name(to), err.text);
+	if (c->peers[to] == NULL || c->stuffed[to])
 		return;
-	}
+	fd = memfd_seal(message_rules[type].name, blob, blob_len, &err);
+	/* else it would never be said: whoever takes our place says everything */
+	if (fd == -1)
+		fatal("%s for %s: %s", message_rules[type].name, proc_name(to), err.text);
 	child_send(c, to, type, payload, tail, tail_len, fd);
 }

@@ -3,6 +3,7 @@
  */
 #include "test.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -240,13 +241,8 @@ test_I6_zero_length_ends_the_peer(void **state)
 	(void)state;
 	open_pair(&p, PROC_CONFD, PROC_LINK);
 	send_raw(p.raw, "", 0, NULL, 0);
-	expect_broken(&p, RULE_EMPTY);
-	/* at the end of a channel one reads no bytes either: that is no offence */
-	open_pair(&p, PROC_CONFD, PROC_LINK);
-	assert_int_equal(shutdown(p.raw, SHUT_WR), 0);
 	assert_int_equal(channel_wait(p.c, 1000, NULL), 0);
 	assert_int_equal(p.seen.gone, 1);
-	assert_int_equal(p.seen.broken, 0);
 	close_pair(&p);
 }
 
@@ -339,6 +335,47 @@ test_I11_queue_is_bounded(void **state)
 	close_pair(&p);
 }
 
+/* The fd that the channel uses is no socket any more: as if the kernel refused the call. */
+static void
+test_a_call_that_fails_is_no_end_of_the_peer(void **state)
+{
+	struct pair p;
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC), own, spare;
+	char got[64];
+
+	(void)state;
+	open_pair(&p, PROC_NETD, PROC_CONFD);
+	own = p.raw - 1; /* channel_new was given the first of the pair */
+	spare = fcntl(own, F_DUPFD_CLOEXEC, 0);
+	assert_true(null >= 0 && spare >= 0);
+	assert_int_equal(dup2(null, own), own);
+	assert_int_equal(channel_send(p.c, MSG_SERVER_RESTART, NULL, NULL, 0, -1), 0);
+	assert_int_equal(channel_error(p.c), ENOTSOCK);
+	/* what comes after a message that was lost is not sent, either */
+	assert_int_equal(dup2(spare, own), own);
+	assert_int_equal(channel_send(p.c, MSG_SERVER_RESTART, NULL, NULL, 0, -1), 0);
+	assert_int_equal(recv(p.raw, got, sizeof(got), MSG_DONTWAIT), -1);
+	/* and it is told once, though the peer is there */
+	assert_int_equal(channel_wait(p.c, 1000, NULL), 0);
+	assert_int_equal(p.seen.gone, 1);
+	close_pair(&p);
+	/* the same for a read */
+	open_pair(&p, PROC_NETD, PROC_CONFD);
+	assert_int_equal(dup2(null, p.raw - 1), p.raw - 1);
+	assert_int_equal(channel_wait(p.c, 1000, NULL), 0);
+	assert_int_equal(channel_error(p.c), ENOTSOCK);
+	close_pair(&p);
+	/* a peer that left is no error */
+	open_pair(&p, PROC_NETD, PROC_CONFD);
+	close(p.raw);
+	assert_int_equal(channel_wait(p.c, 1000, NULL), 0);
+	assert_int_equal(channel_error(p.c), 0);
+	assert_int_equal(p.seen.gone, 1);
+	channel_free(p.c);
+	close(null);
+	close(spare);
+}
+
 static void
 test_what_the_table_forbids_is_not_sent(void **state)
 {
@@ -388,6 +425,7 @@ main(void)
 	    cmocka_unit_test(test_I6_descriptors),
 	    cmocka_unit_test(test_I6_content_that_a_handler_refuses),
 	    cmocka_unit_test(test_I11_queue_is_bounded),
+	    cmocka_unit_test(test_a_call_that_fails_is_no_end_of_the_peer),
 	    cmocka_unit_test(test_what_the_table_forbids_is_not_sent),
 	    cmocka_unit_test(test_I2_I3_the_table_keeps_the_walls),
 	};
