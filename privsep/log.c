@@ -128,6 +128,23 @@ log_escape(char *dst, size_t size, const void *src, size_t len)
 	return dst;
 }
 
+/* In one write, unless somebody cuts it short: then its rest follows. */
+static void
+put(const char *line, size_t len)
+{
+	ssize_t n;
+
+	while (len > 0) {
+		n = write(2, line, len);
+		if (n == -1 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return;
+		line += n;
+		len -= (size_t)n;
+	}
+}
+
 static void
 emit(enum log_level level, const char *body)
 {
@@ -166,8 +183,7 @@ emit(enum log_level level, const char *body)
 		n = (int)sizeof(line) - 1;
 		line[n - 1] = '\n';
 	}
-	while (write(2, line, (size_t)n) == -1 && errno == EINTR)
-		;
+	put(line, (size_t)n);
 }
 
 __attribute__((format(printf, 2, 0))) static void
