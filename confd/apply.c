@@ -355,7 +355,8 @@ apply_recompose(struct apply *a)
 	a->recompose = 1;
 	a->held = 0;
 	a->again = 0;
-	a->ops->timer(a->ctx, APPLY_TIMER_AGAIN, 0);
+	if (!a->switched) /* else it is the way back that waits */
+		a->ops->timer(a->ctx, APPLY_TIMER_AGAIN, 0);
 	apply_next(a);
 }
 
@@ -434,6 +435,13 @@ apply_timeout(struct apply *a, enum apply_timer t)
 	default:
 		break;
 	}
+}
+
+/* Before procd's first word nothing is decided: link may tell of an agent that runs on from before us. */
+int
+apply_may_run(const struct apply *a)
+{
+	return apply_current(a) != 0 || a->phase == APPLY_WAITING || a->phase == APPLY_PROBE;
 }
 
 uint64_t

@@ -159,9 +159,10 @@ struct apply {
 
 	/* the attempt */
 	struct apply_attempt try;
-	int switched;  /* the agent was put on something uncommitted: an abort has to go back */
-	int recompose; /* uid, settings or local files may have changed */
-	uint32_t job;  /* of merge */
+	int switched;   /* the agent was put on something uncommitted: an abort has to go back */
+	unsigned stuck; /* how often that could not be done */
+	int recompose;  /* uid, settings or local files may have changed */
+	uint32_t job;   /* of merge */
 	uint64_t job_token, job_last; /* of the job that is waited for; of the last one */
 	struct msg_job_done job_done;
 	/* the gate */
@@ -229,6 +230,8 @@ int apply_running(const struct apply *a);
 int apply_well(const struct apply *a);
 /* The number of the configuration that runs or is to run; 0 = none. */
 uint64_t apply_current(const struct apply *a);
+/* 1: an agent that reports is not one that was told to end. */
+int apply_may_run(const struct apply *a);
 
 /* "exit code 1" and the like. */
 const char *apply_exit_text(char *text, size_t size, uint32_t exit, int32_t value, uint32_t stage);

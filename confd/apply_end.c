@@ -206,6 +206,20 @@ still_runs(struct apply *a, uint64_t back, uint64_t in_place)
 	return apply_same_text(a, a->run_generation, back);
 }
 
+/* It is tried again: soon, for it may have been one error, and then less and less often. */
+void
+apply_back_later(struct apply *a)
+{
+	uint64_t ms = APPLY_AGAIN_MS;
+	unsigned i;
+
+	for (i = 0; i < a->stuck && ms < APPLY_AGAIN_MAX; i++)
+		ms *= 2;
+	a->stuck++;
+	a->switched = 1;
+	a->ops->timer(a->ctx, APPLY_TIMER_AGAIN, ms < APPLY_AGAIN_MAX ? ms : APPLY_AGAIN_MAX);
+}
+
 /*
  * The agent's file cannot be changed back (the disk became read-only): the agent stays on what it has, that
  * is said, and it is tried again.
@@ -218,7 +232,7 @@ stuck(struct apply *a, const struct error *err)
 	log_error("going back: %s", err->text);
 	(void)snprintf(a->fail_text + len, sizeof(a->fail_text) - len,
 	    "; and the agent cannot be put back on the configuration before: %s", err->text);
-	a->ops->timer(a->ctx, APPLY_TIMER_AGAIN, APPLY_AGAIN_MAX);
+	apply_back_later(a);
 }
 
 /* The committed one again, or what ran before there was one, or nothing. */
@@ -242,6 +256,8 @@ apply_go_back(struct apply *a)
 		log_error("%s", err.text); /* in its place, but a power loss may undo it */
 	}
 	a->switched = 0;
+	a->stuck = 0;
+	a->local_error[0] = '\0';
 	if (still_runs(a, back, in_place)) {
 		apply_run(a, RUN_ENSURE, a->run_generation != 0 ? a->run_generation : back);
 	} else {

@@ -88,6 +88,20 @@ put_in_place(struct apply *a, uint64_t generation)
 	return store_running(a->store) == generation ? 0 : -1;
 }
 
+/* The agent is not started, and not told to read its file again, while that is another one. */
+static int
+home_in_place(struct apply *a)
+{
+	if (put_in_place(a, a->committed) == 0)
+		return 1;
+	(void)snprintf(a->local_error, sizeof(a->local_error),
+	    "the agent's configuration cannot be put in its place (storage.directory: the log says "
+	    "why)");
+	apply_back_later(a);
+	a->held = 1; /* nothing is put together anew before */
+	return 0;
+}
+
 static void
 resume_committed(struct apply *a)
 {
@@ -96,22 +110,21 @@ resume_committed(struct apply *a)
 	a->phase = APPLY_IDLE;
 	a->recompose = !a->set.raw; /* settings or local files may be others than they were */
 	if (lives(&p) && p.generation != 0 && apply_same_text(a, p.generation, a->committed)) {
-		(void)put_in_place(a, a->committed);
+		(void)home_in_place(a);
 		apply_run(a, RUN_ENSURE, p.generation); /* ours alone was interrupted */
 	} else if (lives(&p)) {
-		(void)put_in_place(a, a->committed);
-		apply_run(a, a->set.hup ? RUN_RELOAD : RUN_RESTART, a->committed);
+		if (home_in_place(a))
+			apply_run(a, a->set.hup ? RUN_RELOAD : RUN_RESTART, a->committed);
 	} else if (suits(a, a->committed)) {
-		(void)put_in_place(a, a->committed);
-		apply_run(a, RUN_ENSURE, a->committed);
+		if (home_in_place(a))
+			apply_run(a, RUN_ENSURE, a->committed);
 	} else {
 		a->recompose = 0;
 		apply_attempt_identity(a, 1);
 		if (a->phase == APPLY_IDLE &&
-		    a->run_generation == 0) { /* it could not even begin */
-			(void)put_in_place(a, a->committed);
+		    a->run_generation == 0 && /* it could not even begin */
+		    home_in_place(a))
 			apply_run(a, RUN_ENSURE, a->committed);
-		}
 	}
 }
 

@@ -32,9 +32,9 @@ struct confd {
 	uint8_t uid[UUID_SIZE];
 	struct apply_bucket uids; /* how many of the server's are taken */
 	int uid_refused;          /* and that more came was said */
+	int uid_unsaved;          /* ours could not be stored */
 	struct confd_timer timers[APPLY_TIMERS];
-	struct event *hold, *last_call, *credit;
-	int offer_credit; /* netd may send an offer; credit: it is about to be told so */
+	struct event *hold, *last_call;
 
 	/* health, as it was reported last */
 	int health_dirty, health_sent, health_held, hold_over;
@@ -57,7 +57,6 @@ struct confd {
 int confd_message(void *ctx, struct message *m);
 void confd_peer_up(void *ctx, enum proc peer);
 void confd_peer_down(void *ctx, enum proc peer);
-void confd_give_credit(struct confd *c);
 
 /* confd_out.c */
 extern const struct apply_ops confd_ops;
@@ -67,6 +66,7 @@ void confd_sync_netd(struct confd *c);
 /* What they are is taken if it is news. */
 void confd_effective(struct confd *c, uint32_t form, struct apply_bytes *effective);
 void confd_save_description(struct confd *c);
+void confd_save_uid(struct confd *c);
 void confd_describe(struct confd *c, char *data, size_t len); /* data is taken */
 int confd_set_uid(struct confd *c, const uint8_t uid[UUID_SIZE]);
 void confd_send_uid(struct confd *c, enum proc to, uint32_t type);

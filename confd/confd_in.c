@@ -69,37 +69,20 @@ on_parent(struct confd *c, struct message *m)
 
 /* ---- netd */
 
-/* Not before this turn's messages were read: who sent two of them cannot have waited for it. */
-static void
-owe_credit(struct confd *c)
-{
-	static const struct timeval soon = {0, 0};
-
-	if (event_add(c->credit, &soon) == -1)
-		fatal("no memory for a timer");
-}
-
-void
-confd_give_credit(struct confd *c)
-{
-	c->offer_credit = 1;
-	child_send(&c->child, PROC_NETD, MSG_OFFER_CREDIT, NULL, NULL, 0, -1);
-}
-
 static int
 on_offer(struct confd *c, struct message *m)
 {
 	struct apply_bytes offer;
 	struct error err;
 
-	if (!c->offer_credit)
-		return -1;
-	c->offer_credit = 0;
-	if (take_bytes(m, &offer, &err) == -1)
+	/* a netd that comes anew hears that it is not here, and the server sends it again */
+	if (take_bytes(m, &offer, &err) == -1) {
 		log_error("reading an offer: %s", err.text);
-	else
-		apply_offer(&c->apply, &offer);
-	owe_credit(c);
+		return -1;
+	}
+	confd_save_uid(c); /* where one can be written the other can */
+	apply_offer(&c->apply, &offer);
+	child_send(&c->child, PROC_NETD, MSG_OFFER_CREDIT, NULL, NULL, 0, -1);
 	return 0;
 }
 
@@ -190,7 +173,7 @@ on_effective(struct confd *c, struct message *m)
 		log_error("reading what the agent reported: %s", err.text);
 		return -1;
 	}
-	if (apply_current(&c->apply) != 0) /* else it is just ending */
+	if (apply_may_run(&c->apply)) /* else it is just ending */
 		confd_effective(c, EFFECTIVE_PROTOBUF, &effective);
 	bytes_free(&effective);
 	return 0;
@@ -270,8 +253,6 @@ confd_peer_up(void *ctx, enum proc peer)
 		return; /* main comes back to it */
 	switch (peer) {
 	case PROC_NETD:
-		(void)event_del(c->credit);
-		c->offer_credit = 1; /* netd knows that it has it */
 		confd_sync_netd(c);
 		break;
 	case PROC_LINK:
@@ -294,15 +275,12 @@ confd_peer_down(void *ctx, enum proc peer)
 
 	if (!c->ready)
 		return;
-	if (peer == PROC_LINK) {
+	if (peer == PROC_LINK)
 		apply_link_down(&c->apply);
-	} else if (peer == PROC_PROCD) {
+	else if (peer == PROC_PROCD)
 		apply_procd_down(&c->apply);
-	} else if (peer == PROC_NETD) {
-		(void)event_del(c->credit);
-		c->offer_credit = 0;
+	else if (peer == PROC_NETD)
 		c->server = (struct msg_server){.event = SERVER_LOST};
-	}
 	confd_settle(c);
 	confd_check_end(c);
 }

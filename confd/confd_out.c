@@ -317,6 +317,18 @@ uid_too_often(struct confd *c)
 	return 1;
 }
 
+/* One that was made at the start, and could not be stored then. */
+void
+confd_save_uid(struct confd *c)
+{
+	struct error err;
+
+	if (c->uid_unsaved && store_identity_set(c->store, c->uid, &err) == 0) {
+		log_info("the instance uid is kept now");
+		c->uid_unsaved = 0;
+	}
+}
+
 /* Stored before it is used (ID-02). */
 int
 confd_set_uid(struct confd *c, const uint8_t uid[UUID_SIZE])
@@ -339,6 +351,7 @@ confd_set_uid(struct confd *c, const uint8_t uid[UUID_SIZE])
 	}
 	log_info("the server gave this agent the instance uid %s", text);
 	memcpy(c->uid, uid, UUID_SIZE);
+	c->uid_unsaved = 0;
 	confd_send_uid(c, PROC_NETD, MSG_NET_IDENTITY);
 	confd_send_uid(c, PROC_LINK, MSG_LINK_IDENTITY);
 	apply_uid(&c->apply, text);

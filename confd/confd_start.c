@@ -43,14 +43,6 @@ leave(struct confd *c)
 }
 
 static void
-on_credit(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd;
-	(void)what;
-	confd_give_credit(arg);
-}
-
-static void
 on_last_call(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
@@ -79,6 +71,7 @@ confd_end(void *ctx)
 		child_exit(&c->child, 0);
 	apply_end(&c->apply);
 	confd_save_description(c);
+	confd_save_uid(c);
 	(void)event_add(c->last_call, &tv);
 	confd_settle(c);
 	confd_check_end(c);
@@ -133,6 +126,10 @@ find_identity(struct confd *c, struct error *err)
 
 	if (found == 1)
 		return 0;
+	if (found == -2) { /* it is there: whoever starts in our place finds it */
+		*err = told;
+		return -1;
+	}
 	if (found == -1)
 		log_error("%s: a new instance uid is made", told.text);
 	chosen = settings_string(&c->child.settings, SET_INSTANCE_ID);
@@ -144,8 +141,10 @@ find_identity(struct confd *c, struct error *err)
 	if (chosen == NULL && identity_make(c->uid, now_unix_ns() / 1000000) == -1)
 		return error_errno(err, "making an instance uid");
 	free(chosen);
-	if (store_identity_set(c->store, c->uid, &told) == -1)
+	if (store_identity_set(c->store, c->uid, &told) == -1) {
 		log_error("the instance uid is not kept over a restart: %s", told.text);
+		c->uid_unsaved = 1;
+	}
 	return 0;
 }
 
@@ -163,8 +162,7 @@ make_timers(struct confd *c)
 	}
 	c->hold = event_new(c->child.base, -1, 0, on_hold, c);
 	c->last_call = event_new(c->child.base, -1, 0, on_last_call, c);
-	c->credit = event_new(c->child.base, -1, 0, on_credit, c);
-	return c->hold == NULL || c->last_call == NULL || c->credit == NULL ? -1 : 0;
+	return c->hold == NULL || c->last_call == NULL ? -1 : 0;
 }
 
 int
@@ -215,8 +213,6 @@ confd_close(struct confd *c)
 		event_free(c->hold);
 	if (c->last_call != NULL)
 		event_free(c->last_call);
-	if (c->credit != NULL)
-		event_free(c->credit);
 	bytes_free(&c->effective);
 	free(c->description.data);
 	free(c->health_component.data);

@@ -39,7 +39,7 @@ sweep(struct store *s)
 	size_t i;
 
 	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		(void)unlinkat(s->dir, names[i], 0);
+		(void)store_unlink(s->dir, names[i], 0);
 	generation_sweep(s);
 	store_agent_sweep(s);
 }

@@ -91,7 +91,8 @@ struct store *store_open(int dir, const char *config_name, const struct msg_envi
     char told[1024], struct error *err);
 void store_close(struct store *s); /* NULL is fine */
 
-/* 1: uid is filled; 0: none stored yet; -1: it is damaged (err), and a new one has to be made. */
+/* 1: uid is filled; 0: none stored yet; -1: it is damaged (err), and a new one has to be made;
+ * -2: it cannot be read just now (err), but may well be there. */
 int store_identity(struct store *s, uint8_t uid[16], struct error *err);
 int store_identity_set(struct store *s, const uint8_t uid[16], struct error *err); /* durable */
 

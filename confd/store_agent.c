@@ -26,7 +26,7 @@ store_candidate(struct store *s, const void *data, size_t len, struct error *err
 void
 store_candidate_remove(struct store *s)
 {
-	(void)unlinkat(s->candidate, s->config_name, 0);
+	(void)store_unlink(s->candidate, s->config_name, 0);
 }
 
 /* ---- the file the agent runs on */
@@ -74,6 +74,12 @@ copy_ready(struct store *s, uint64_t generation, const char *keep, struct error 
 	r = store_create(s->agent, &f, data, len, err);
 	free(data);
 	return r;
+}
+
+static int
+link_run(int dir, int agent, const char *keep)
+{
+	return TEMP_FAILURE_RETRY(linkat(dir, STORE_RUN, agent, keep, 0)) == -1 ? -1 : 0;
 }
 
 static int
@@ -133,9 +139,9 @@ store_keep_ready(struct store *s, uint64_t generation, struct error *err)
 	dir = generation_open(s, generation, err);
 	if (dir == -1)
 		return -1;
-	r = linkat(dir, STORE_RUN, s->agent, keep, 0);
-	if (r == -1 && errno == EEXIST && unlinkat(s->agent, keep, 0) == 0)
-		r = linkat(dir, STORE_RUN, s->agent, keep, 0);
+	r = link_run(dir, s->agent, keep);
+	if (r == -1 && errno == EEXIST && store_unlink(s->agent, keep, 0) == 0)
+		r = link_run(dir, s->agent, keep);
 	if (r == -1 && link_refused(errno))
 		r = copy_ready(s, generation, keep, err);
 	else if (r == -1)
@@ -143,7 +149,7 @@ store_keep_ready(struct store *s, uint64_t generation, struct error *err)
 		    err, "linking into agent the file of generation", keep + strlen(STORE_KEEP));
 	close(dir);
 	if (r == 0 && !is_of(s, keep, generation)) { /* not a regular file */
-		(void)unlinkat(s->agent, keep, 0);
+		(void)store_unlink(s->agent, keep, 0);
 		return error_set(err, "generation %s: its file effective is no regular file",
 		    keep + strlen(STORE_KEEP));
 	}
@@ -159,11 +165,11 @@ store_switch(struct store *s, uint64_t generation, struct error *err)
 	if (!is_of(s, s->config_name, generation)) {
 		if (store_keep_ready(s, generation, err) == -1)
 			return -1;
-		if (renameat(s->agent, keep, s->agent, s->config_name) == -1)
+		if (store_rename(s->agent, keep, s->agent, s->config_name) == -1)
 			return store_fail(err, "putting in the agent's place", keep);
 	}
 	/* a switch before this one may have been cut off here: never without it */
-	if (fsync(s->agent) == -1)
+	if (store_sync(s->agent) == -1)
 		return store_fail(err, "making durable the directory", "agent");
 	generation_name(place, "generations/", generation);
 	store_symlink(s->dir, place, "current");
@@ -206,7 +212,7 @@ sweep_one(void *ctx, const char *name)
 	if ((strncmp(name, STORE_NEW, strlen(STORE_NEW)) == 0 ||
 		strncmp(name, STORE_KEEP, strlen(STORE_KEEP)) == 0) &&
 	    strcmp(name, w->keep) != 0)
-		(void)unlinkat(w->dir, name, 0);
+		(void)store_unlink(w->dir, name, 0);
 }
 
 void

@@ -4,6 +4,7 @@
  */
 #include "store_internal.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,10 +66,16 @@ store_identity(struct store *s, uint8_t uid[16], struct error *err)
 {
 	char *text;
 	size_t len;
-	int r = store_read(s->dir, STORE_IDENTITY, s->owner, IDENTITY_LIMIT, &text, &len, err);
+	int r = -1, tries;
 
+	for (tries = 0; tries < STORE_TRIES && r == -1; tries++) {
+		errno = 0;
+		r = store_read(s->dir, STORE_IDENTITY, s->owner, IDENTITY_LIMIT, &text, &len, err);
+		if (r == -1 && store_is_damage(errno))
+			return -1;
+	}
 	if (r != 1)
-		return r;
+		return r == 0 || errno == EIO ? r : -2;
 	r = store_identity_parse(text, len, uid);
 	free(text);
 	return r ? 1

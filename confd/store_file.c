@@ -68,6 +68,13 @@ store_fail(struct error *err, const char *doing, const char *what)
 }
 
 int
+store_is_damage(int error)
+{
+	return error == 0 || error == ENOENT || error == ENOTDIR || error == EISDIR ||
+	       error == ELOOP;
+}
+
+int
 store_openat(int dir, const char *path, int flags, mode_t mode)
 {
 	struct how how = {(uint64_t)(flags | O_CLOEXEC), mode,
@@ -80,6 +87,25 @@ store_openat(int dir, const char *path, int flags, mode_t mode)
 	return (int)fd;
 }
 
+/* What a signal or a file system over the network interrupted is done again. */
+int
+store_sync(int fd)
+{
+	return TEMP_FAILURE_RETRY(fsync(fd)) == -1 ? -1 : 0;
+}
+
+int
+store_rename(int dir, const char *name, int to, const char *new_name)
+{
+	return TEMP_FAILURE_RETRY(renameat(dir, name, to, new_name)) == -1 ? -1 : 0;
+}
+
+int
+store_unlink(int dir, const char *name, int flags)
+{
+	return TEMP_FAILURE_RETRY(unlinkat(dir, name, flags)) == -1 ? -1 : 0;
+}
+
 static int
 set_owner(int fd, mode_t mode, gid_t group)
 {
@@ -89,11 +115,13 @@ set_owner(int fd, mode_t mode, gid_t group)
 		return -1;
 	/* the group first: a change of it may take mode bits away */
 	if ((mode & S_IRWXG) != 0 && st.st_gid != group) {
-		if (fchown(fd, (uid_t)-1, group) == -1)
+		if (TEMP_FAILURE_RETRY(fchown(fd, (uid_t)-1, group)) == -1)
 			return -1;
 		st.st_mode = 0;
 	}
-	return (st.st_mode & 07777) != mode ? fchmod(fd, mode) : 0;
+	if ((st.st_mode & 07777) == mode)
+		return 0;
+	return TEMP_FAILURE_RETRY(fchmod(fd, mode)) == -1 ? -1 : 0;
 }
 
 int
@@ -103,7 +131,7 @@ store_directory(int dir, const char *name, uid_t owner, mode_t mode, gid_t group
 	int fd = store_openat(dir, name, O_RDONLY | O_DIRECTORY, 0);
 
 	if (fd == -1 && errno == ENOENT) {
-		if (mkdirat(dir, name, 0700) == -1 && errno != EEXIST)
+		if (TEMP_FAILURE_RETRY(mkdirat(dir, name, 0700)) == -1 && errno != EEXIST)
 			return store_fail(err, "making the directory", name);
 		fd = store_openat(dir, name, O_RDONLY | O_DIRECTORY, 0);
 	}
@@ -195,7 +223,7 @@ store_create(int dir, const struct store_file *f, const void *data, size_t len, 
 	int fd, saved;
 
 	fd = store_openat(dir, f->name, O_WRONLY | O_CREAT | O_EXCL, 0600);
-	if (fd == -1 && errno == EEXIST && unlinkat(dir, f->name, 0) == 0) /* one was there */
+	if (fd == -1 && errno == EEXIST && store_unlink(dir, f->name, 0) == 0) /* one was there */
 		fd = store_openat(dir, f->name, O_WRONLY | O_CREAT | O_EXCL, 0600);
 	if (fd == -1)
 		return store_fail(err, "making", f->what);
@@ -203,9 +231,9 @@ store_create(int dir, const struct store_file *f, const void *data, size_t len, 
 		store_fail(err, "writing", f->what);
 	} else if (set_owner(fd, f->mode, f->group) == -1) {
 		store_fail(err, "setting mode and group of", f->what);
-	} else if (f->sync && fsync(fd) == -1) {
+	} else if (f->sync && store_sync(fd) == -1) {
 		store_fail(err, "making durable", f->what);
-	} else if (close(fd) == -1) { /* where a file system tells late */
+	} else if (close(fd) == -1 && errno != EINTR) { /* where a file system tells late */
 		fd = -1;
 		store_fail(err, "writing", f->what);
 	} else {
@@ -214,7 +242,7 @@ store_create(int dir, const struct store_file *f, const void *data, size_t len, 
 	saved = errno;
 	if (fd >= 0)
 		close(fd);
-	(void)unlinkat(dir, f->name, 0);
+	(void)store_unlink(dir, f->name, 0);
 	errno = saved;
 	return -1;
 }
@@ -229,12 +257,12 @@ store_replace(int dir, const struct store_file *f, const void *data, size_t len,
 	made.name = name;
 	if (store_create(dir, &made, data, len, err) == -1)
 		return -1;
-	if (renameat(dir, name, dir, f->name) == -1) {
+	if (store_rename(dir, name, dir, f->name) == -1) {
 		store_fail(err, "putting in its place", f->what);
-		(void)unlinkat(dir, name, 0);
+		(void)store_unlink(dir, name, 0);
 		return -1;
 	}
-	if (f->sync && fsync(dir) == -1)
+	if (f->sync && store_sync(dir) == -1)
 		return store_fail(err, "making durable the place of", f->what);
 	return 0;
 }
@@ -245,9 +273,10 @@ store_symlink(int dir, const char *target, const char *name)
 	char fresh[STORE_NAME];
 
 	(void)snprintf(fresh, sizeof(fresh), STORE_NEW "%s", name);
-	(void)unlinkat(dir, fresh, 0);
-	if (symlinkat(target, dir, fresh) == 0 && renameat(dir, fresh, dir, name) == -1)
-		(void)unlinkat(dir, fresh, 0);
+	(void)store_unlink(dir, fresh, 0);
+	if (TEMP_FAILURE_RETRY(symlinkat(target, dir, fresh)) == 0 &&
+	    store_rename(dir, fresh, dir, name) == -1)
+		(void)store_unlink(dir, fresh, 0);
 }
 
 /*
@@ -266,7 +295,7 @@ store_list(int dir, void (*each)(void *ctx, const char *name), void *ctx, struct
 
 	if (fd == -1)
 		goto out;
-	while ((n = getdents64(fd, buf, LIST_BUFFER)) > 0 && used < LIST_MOST) {
+	while ((n = TEMP_FAILURE_RETRY(getdents64(fd, buf, LIST_BUFFER))) > 0 && used < LIST_MOST) {
 		for (at = 0; at < n; at += e->d_reclen) {
 			e = (struct dirent64 *)(void *)(buf + at);
 			len = strlen(e->d_name) + 1;
@@ -296,7 +325,7 @@ out:
 static void
 remove_one(void *ctx, const char *name)
 {
-	(void)unlinkat(*(int *)ctx, name, 0);
+	(void)store_unlink(*(int *)ctx, name, 0);
 }
 
 int
@@ -305,8 +334,8 @@ store_remove_tree(int dir, const char *name)
 	int below = store_openat(dir, name, O_RDONLY | O_DIRECTORY, 0);
 
 	if (below == -1)
-		return errno == ENOENT ? 0 : unlinkat(dir, name, 0);
+		return errno == ENOENT ? 0 : store_unlink(dir, name, 0);
 	(void)store_list(below, remove_one, &below, NULL);
 	close(below);
-	return unlinkat(dir, name, AT_REMOVEDIR);
+	return store_unlink(dir, name, AT_REMOVEDIR);
 }

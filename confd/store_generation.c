@@ -77,7 +77,7 @@ write_files(struct store *s, int dir, const struct pack *meta, const void *effec
 	if (store_create(dir, &run, effective, effective_len, err) == -1 ||
 	    store_create(dir, &m, meta->data, meta->len, err) == -1)
 		return -1;
-	if (fsync(dir) == -1)
+	if (store_sync(dir) == -1)
 		return store_fail(err, "making durable", "a generation's directory");
 	return 0;
 }
@@ -86,9 +86,9 @@ write_files(struct store *s, int dir, const struct pack *meta, const void *effec
 static int
 place(struct store *s, const char *fresh, const char *name, struct error *err)
 {
-	if (renameat(s->generations, fresh, s->generations, name) == -1)
+	if (store_rename(s->generations, fresh, s->generations, name) == -1)
 		return store_fail(err, "giving its name to generation", name);
-	if (fsync(s->generations) == -1)
+	if (store_sync(s->generations) == -1)
 		return store_fail(err, "making durable generation", name);
 	return 0;
 }
@@ -101,7 +101,7 @@ remove_generation(struct store *s, const char *name, uint64_t generation)
 	/* by a rename first: half a generation is never to be seen under its name */
 	generation_name(old, STORE_OLD, generation);
 	(void)store_remove_tree(s->generations, old);
-	if (renameat(s->generations, name, s->generations, old) == 0)
+	if (store_rename(s->generations, name, s->generations, old) == 0)
 		(void)store_remove_tree(s->generations, old);
 }
 
@@ -131,7 +131,7 @@ store_generation_make(struct store *s, const struct store_meta *meta, const void
 		return error_set(err, "generation %s is larger than %u bytes", name, LIMIT_MEMFD);
 	}
 	(void)store_remove_tree(s->generations, fresh);
-	if (mkdirat(s->generations, fresh, 0700) == -1) {
+	if (TEMP_FAILURE_RETRY(mkdirat(s->generations, fresh, 0700)) == -1) {
 		store_fail(err, "making the directory of generation", name);
 		free(p.data);
 		return -1;
@@ -270,6 +270,8 @@ generation_read(struct store *s, uint64_t generation, struct store_meta *meta,
 	r = store_read(dir, STORE_META, s->owner, LIMIT_MEMFD, &data, &len, err);
 	if (r == 0)
 		error_set(err, "its file meta is gone");
+	if (r == 1) /* a failure from here on is no error of a call */
+		errno = 0;
 	if (r == 1 && (!store_meta_parse(data, len, meta, file, &part, &part_len) ||
 			  meta->generation != generation)) {
 		error_set(err, "its file meta is damaged");
@@ -339,6 +341,8 @@ store_generation_effective(
 	close(dir);
 	if (r == 0)
 		error_set(err, "its file effective is gone");
+	if (r == 1)
+		errno = 0;
 	if (r == 1 && (*len != file.len || store_crc(0, *data, *len) != file.crc)) {
 		free(*data);
 		error_set(err, "its file effective was changed, or is damaged");

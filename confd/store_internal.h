@@ -62,6 +62,13 @@ struct store_file { /* what a file is to be */
 	const char *what; /* for messages, below storage.directory */
 };
 
+/*
+ * Reading failed with this errno (0: no call failed): what is there is not what was written, or is gone.
+ * Else a call failed, and it may be whole.  An EIO that comes STORE_TRIES times is damage too.
+ */
+#define STORE_TRIES 3
+int store_is_damage(int error);
+
 /* A new file, written whole (and synced); -1: nothing is left of it. */
 int store_create(
     int dir, const struct store_file *f, const void *data, size_t len, struct error *err);
@@ -69,6 +76,10 @@ int store_create(
 int store_replace(
     int dir, const struct store_file *f, const void *data, size_t len, struct error *err);
 int store_write_all(int fd, const void *data, size_t len);
+/* fsync, renameat and unlinkat: 0 or -1 with errno, which is never EINTR. */
+int store_sync(int fd);
+int store_rename(int dir, const char *name, int to, const char *new_name);
+int store_unlink(int dir, const char *name, int flags);
 
 /* A symbolic link for people; a failure does not matter. */
 void store_symlink(int dir, const char *target, const char *name);

@@ -16,6 +16,7 @@
 
 #define SLOTS       2
 #define STATE_MAGIC "OPAMPst1"
+#define READ_TRIES  3                /* of a generation, before it counts as damaged */
 #define MOST_NEXT   1000000000000ull /* numbers of generations have at most twelve digits */
 
 _Static_assert(SLOTS *STORE_SLOT <= LIMIT_STATE_FILE, "the record's file");
@@ -143,7 +144,7 @@ write_slot(struct store *s, unsigned slot, const unsigned char *data, size_t len
 		len -= (size_t)n;
 		at += n;
 	}
-	return fdatasync(s->state_fd);
+	return TEMP_FAILURE_RETRY(fdatasync(s->state_fd)) == -1 ? -1 : 0;
 }
 
 const struct store_state *
@@ -189,7 +190,7 @@ store_state_set(struct store *s, const struct store_state *next, struct error *e
 		s->state.trial = 0;
 	if (s->state.committed != before) {
 		generation_name(place, STORE_KEEP, before); /* nobody goes back to it */
-		(void)unlinkat(s->agent, place, 0);
+		(void)store_unlink(s->agent, place, 0);
 		generation_name(place, "generations/", s->state.committed);
 		if (s->state.committed != 0)
 			store_symlink(s->dir, place, "committed");
@@ -199,38 +200,54 @@ store_state_set(struct store *s, const struct store_state *next, struct error *e
 
 /* ---- at the start */
 
+/*
+ * 1: whole, and its meta is in *meta; 0: damaged or gone; -1: that cannot be told (no descriptor, no memory).
+ * One error of the disk may pass, several are damage.
+ */
 static int
-is_whole(struct store *s, uint64_t generation)
+is_whole(struct store *s, uint64_t generation, struct store_meta *meta, struct error *err)
 {
 	size_t len;
 	char *data;
+	int tries;
 
-	if (store_generation_effective(s, generation, &data, &len, NULL) == -1)
-		return 0;
-	free(data);
-	return 1;
+	for (tries = 0; tries < STORE_TRIES; tries++) {
+		errno = 0;
+		if (store_generation_meta(s, generation, meta, err) == 0 &&
+		    store_generation_effective(s, generation, &data, &len, err) == 0) {
+			free(data);
+			return 1;
+		}
+		if (store_is_damage(errno))
+			return 0;
+	}
+	return errno == EIO ? 0 : -1;
 }
 
-/* The newest generation that proved itself and is still whole; 0: none. */
-static uint64_t
-newest_committed(struct store *s, uint64_t *highest)
+/* The newest generation that proved itself and is still whole; 0: none.  -1: that cannot be told. */
+static int
+newest_committed(struct store *s, uint64_t *found, uint64_t *highest, struct error *err)
 {
 	struct store_meta *meta = malloc(sizeof(*meta));
-	uint64_t *numbers = NULL, found = 0;
+	uint64_t *numbers = NULL;
 	size_t count = 0;
+	int whole = 0;
 
-	*highest = 0;
-	if (meta == NULL || store_generations(s, &numbers, &count, NULL) == -1)
+	*found = *highest = 0;
+	if (meta == NULL || store_generations(s, &numbers, &count, err) == -1) {
+		whole = meta == NULL ? error_set(err, "no memory for a generation") : -1;
 		count = 0;
+	}
 	if (count > 0)
 		*highest = numbers[count - 1];
-	for (; count > 0 && found == 0; count--)
-		if (store_generation_meta(s, numbers[count - 1], meta, NULL) == 0 &&
-		    meta->outcome == OUTCOME_COMMITTED && is_whole(s, numbers[count - 1]))
-			found = numbers[count - 1];
+	for (; count > 0 && *found == 0 && whole != -1; count--) {
+		whole = is_whole(s, numbers[count - 1], meta, err);
+		if (whole == 1 && meta->outcome == OUTCOME_COMMITTED)
+			*found = numbers[count - 1];
+	}
 	free(numbers);
 	free(meta);
-	return found;
+	return whole == -1 ? -1 : 0;
 }
 
 /* Both slots: 1 the newest counts, 0 none is whole.  *damaged: slots that hold something else. */
@@ -263,29 +280,54 @@ read_slots(struct store *s, const char *data, size_t len, unsigned *damaged)
 	return found;
 }
 
-/* The record names what must be there, and numbers that were never used. */
+/* Numbers that were used are not used again. */
 static void
-compare_generations(struct store *s, int had, char *told, size_t told_size)
+pass_numbers(struct store *s)
+{
+	uint64_t *numbers;
+	size_t count;
+
+	if (store_generations(s, &numbers, &count, NULL) == -1)
+		return;
+	if (count > 0 && numbers[count - 1] >= s->state.next)
+		s->state.next = numbers[count - 1] + 1;
+	free(numbers);
+}
+
+static int
+committed_is_whole(struct store *s, struct error *err)
+{
+	struct store_meta *meta;
+	int whole;
+
+	if (s->state.committed == 0)
+		return 1;
+	meta = malloc(sizeof(*meta));
+	if (meta == NULL)
+		return error_set(err, "no memory for a generation");
+	whole = is_whole(s, s->state.committed, meta, err);
+	free(meta);
+	return whole;
+}
+
+/* The record names what must be there.  -1: whether it is there cannot be told. */
+static int
+compare_generations(struct store *s, int had, char *told, size_t told_size, struct error *err)
 {
 	struct store_state *st = &s->state;
 	uint64_t found, highest, lost = st->committed;
+	int whole = had ? committed_is_whole(s, err) : 0;
 
-	if (had && (lost == 0 || is_whole(s, lost))) {
-		uint64_t *numbers;
-		size_t count;
-
-		if (store_generations(s, &numbers, &count, NULL) == 0) {
-			if (count > 0 && numbers[count - 1] >= st->next)
-				st->next = numbers[count - 1] + 1;
-			free(numbers);
-		}
-		return;
+	if (whole != 0) {
+		pass_numbers(s);
+		return whole == 1 ? 0 : -1;
 	}
-	found = newest_committed(s, &highest);
+	if (newest_committed(s, &found, &highest, err) == -1)
+		return -1;
 	if (highest >= st->next)
 		st->next = highest + 1;
 	if (!had && highest == 0)
-		return;
+		return 0;
 	/* what the server was told no longer holds: it is to offer anew */
 	st->committed = found;
 	st->status = CONFIG_UNSET;
@@ -300,6 +342,7 @@ compare_generations(struct store *s, int had, char *told, size_t told_size)
 		    "the state record is lost; by the generations' own records %llu was the last "
 		    "that proved itself",
 		    (unsigned long long)found);
+	return 0;
 }
 
 /* What there is of the file, however large: 1, 0 there is none, -1. */
@@ -354,7 +397,8 @@ store_state_open(struct store *s, char *told, size_t told_size, struct error *er
 		memset(&s->state, 0, sizeof(s->state));
 		s->state.next = 1;
 	}
-	compare_generations(s, had, told, told_size);
+	if (compare_generations(s, had, told, told_size, err) == -1)
+		return -1;
 	s->state_fd = there && had && len == SLOTS * STORE_SLOT
 			  ? store_openat(s->dir, STORE_STATE, O_RDWR, 0)
 			  : -1;

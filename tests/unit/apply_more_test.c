@@ -170,6 +170,29 @@ test_three_empty_cases_stay_apart(void **state_)
 	world_free(w);
 }
 
+/* What link tells before procd's first word is of the agent that runs on, and is not told again. */
+static void
+test_ST_08_who_reports_may_run(void **state_)
+{
+	struct world *w = world_new();
+
+	(void)state_;
+	world_committed(w);
+	assert_true(apply_may_run(&w->a));
+	world_crash(w);
+	apply_init(&w->a, &world_ops, w, &w->set, &w->store, UID);
+	assert_int_equal(w->a.phase, APPLY_WAITING);
+	assert_true(apply_may_run(&w->a));
+	world_crash(w);
+	world_boot(w);
+	composed(w, text_of("local"));
+	offer_empty_map(w, "h3");
+	assert_false(apply_may_run(&w->a)); /* it is just ending */
+	stopped(w);
+	assert_false(apply_may_run(&w->a));
+	world_free(w);
+}
+
 static void
 test_empty_map_with_local_files(void **state_)
 {
@@ -952,6 +975,7 @@ main(void)
 	    cmocka_unit_test(test_passing_failure_is_tried_again_later),
 	    cmocka_unit_test(test_CF_04_hashes_of_any_length),
 	    cmocka_unit_test(test_three_empty_cases_stay_apart),
+	    cmocka_unit_test(test_ST_08_who_reports_may_run),
 	    cmocka_unit_test(test_empty_map_with_local_files),
 	    cmocka_unit_test(test_failure_after_a_stop_goes_back_to_the_stop),
 	    cmocka_unit_test(test_offers_are_rate_limited_newest_wins),

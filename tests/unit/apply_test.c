@@ -400,6 +400,55 @@ test_power_loss_in_a_trial(void **state_)
 	world_free(w);
 }
 
+/* One error of the disk is over soon: the way back is tried again after a second, then less often. */
+static void
+test_the_way_back_is_tried_again(void **state_)
+{
+	struct world *w = world_committed(world_new());
+
+	(void)state_;
+	tried(w, "h2", "two");
+	runs(w);
+	w->store.fail_switch = 2;
+	crashes(w, EXIT_CODE, 7);
+	words(w, w->start, AGENT_RUN, "Error: port");
+	assert_int_equal(w->run.generation, 2); /* it stays on what it has */
+	pass(w, APPLY_AGAIN_MS);
+	assert_int_equal(w->run.generation, 2);
+	w->store.fail_switch = 0;
+	pass(w, 2 * APPLY_AGAIN_MS - 1);
+	assert_int_equal(w->run.generation, 2);
+	pass(w, 1);
+	assert_int_equal(w->run.generation, 1);
+	assert_int_equal(w->run.how, RUN_RESTART);
+	assert_int_equal(w->store.running, 1);
+	world_free(w);
+}
+
+/* After a power loss in a trial the agent is not started on the tried one under the committed one's name. */
+static void
+test_nothing_starts_before_its_file_is_in_place(void **state_)
+{
+	struct world *w = world_committed(world_new());
+
+	(void)state_;
+	tried(w, "h2", "two");
+	world_crash(w);
+	memset(&w->proc, 0, sizeof(w->proc));
+	w->proc.state = AGENT_STOPPED;
+	w->store.fail_switch = 2;
+	w->store.fail_make = 1;
+	world_boot(w);
+	assert_int_equal(w->store.running, 2);
+	assert_int_equal(w->runs, 0);
+	assert_string_equal(w->hash, "h2");
+	w->store.fail_switch = w->store.fail_make = 0;
+	pass(w, APPLY_AGAIN_MS);
+	assert_int_equal(w->run.generation, 1);
+	assert_int_equal(w->store.running, 1);
+	world_free(w);
+}
+
 static void
 test_confd_dies_in_a_trial(void **state_)
 {
@@ -742,6 +791,8 @@ main(void)
 	    cmocka_unit_test(test_unhealthy_while_settling),
 	    cmocka_unit_test(test_link_away_is_not_blamed),
 	    cmocka_unit_test(test_power_loss_in_a_trial),
+	    cmocka_unit_test(test_the_way_back_is_tried_again),
+	    cmocka_unit_test(test_nothing_starts_before_its_file_is_in_place),
 	    cmocka_unit_test(test_confd_dies_in_a_trial),
 	    cmocka_unit_test(test_confd_dies_before_the_switch),
 	    cmocka_unit_test(test_procd_dies_in_a_trial),

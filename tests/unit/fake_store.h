@@ -29,6 +29,7 @@ struct store {
 	char *description;
 	size_t description_len;
 	/* faults */
+	/* fail_switch: 1 what was not made ready, 2 everything */
 	int fail_state, fail_make, fail_switch, fail_ready, fail_candidate, fail_identity;
 	unsigned writes;
 };
@@ -246,7 +247,7 @@ store_switch(struct store *s, uint64_t generation, struct error *err)
 {
 	if (fake_find(s, generation) == NULL)
 		return error_set(err, "no such generation");
-	if (s->fail_switch && s->ready != generation)
+	if (s->fail_switch == 2 || (s->fail_switch && s->ready != generation))
 		return error_set(err, "agent: No space left on device");
 	s->running = generation;
 	return 0;

@@ -478,6 +478,41 @@ test_cache_belongs_to_one_binary(void **state)
 	free(large);
 }
 
+/* What cannot be read for want of a descriptor is not damaged: nothing else takes its place. */
+static void
+test_I8_no_descriptor_is_no_damage(void **state)
+{
+	static const uint8_t one[16] = "0123456789abcde";
+	struct rlimit before, few;
+	struct store *s = must_open();
+	uint8_t uid[16];
+	int spare, opened = 0, n, r;
+
+	(void)state;
+	assert_int_equal(apply(s, 1, "first"), 0);
+	assert_int_equal(apply(s, 2, "second"), 0);
+	assert_int_equal(store_identity_set(s, one, &err), 0);
+	store_close(s);
+	spare = dup(0);
+	close(spare);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	for (n = 1; n < 16; n++) {
+		few = (struct rlimit){(rlim_t)(spare + n), before.rlim_max};
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+		s = try_open();
+		r = s == NULL ? 0 : store_identity(s, uid, &err);
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+		if (s == NULL)
+			continue;
+		opened++;
+		assert_string_equal(told, "");
+		assert_int_equal(store_state(s)->committed, 2);
+		assert_true(r == 1 || r == -2);
+		store_close(s);
+	}
+	assert_true(opened > 0 && opened < 15);
+}
+
 static void
 test_identity_is_kept(void **state)
 {
@@ -1197,6 +1232,7 @@ main(void)
 	    T(test_pruning_spares_what_is_needed),
 	    T(test_candidate_comes_and_goes),
 	    T(test_cache_belongs_to_one_binary),
+	    T(test_I8_no_descriptor_is_no_damage),
 	    T(test_identity_is_kept),
 	    T(test_checksum_is_the_one_it_says),
 	    T(test_damaged_identity_is_told),
