@@ -29,7 +29,6 @@
 #define BAD  "bad" /* a configuration that the agent dies of */
 
 enum deed_result {
-	DEED_DONE,
 	DEED_NOT_OPENED,
 	DEED_WRONG
 };
@@ -178,7 +177,7 @@ agents_text(const char *path, char text[64])
 
 	(void)snprintf(file, sizeof(file), "%s/agent/%s", path, NAME);
 	fd = open(file, O_RDONLY | O_CLOEXEC);
-	n = fd == -1 ? 0 : read(fd, text, 63);
+	n = fd == -1 ? 0 : TEMP_FAILURE_RETRY(read(fd, text, 63));
 	text[n < 0 ? 0 : n] = '\0';
 	if (fd >= 0)
 		close(fd);
@@ -378,19 +377,22 @@ truth(struct world *w, const char *path, int broken)
 static const struct scenario *doing;
 static int errors_come; /* calls fail: not everything can be read back */
 
+#define DEED_TOLD 16 /* beyond this: what the server was told last */
+
 static int
 deed(void *arg)
 {
 	static struct world w;
-	int good;
+	int good, status;
 
 	if (begin(&w, arg) == -1)
 		return DEED_NOT_OPENED;
 	quiesce(&w);
 	offer_all(&w, doing->offers);
 	good = truth(&w, arg, errors_come) == 0;
+	status = (int)w.a.told.status;
 	end(&w);
-	return good ? DEED_DONE : DEED_WRONG;
+	return good ? DEED_TOLD + status : DEED_WRONG;
 }
 
 /* ---- the next start */
@@ -509,7 +511,7 @@ kill_everywhere(const struct image *before, const struct agent *then)
 		result = step_run(&s, deed, place);
 		was = *agent;
 		now = image_of(place);
-		if (result != STEP_KILLED && result != DEED_DONE) {
+		if (result != STEP_KILLED && result < DEED_TOLD) {
 			(void)snprintf(why, sizeof(why), "the deed came to %d", result);
 			good = 0;
 		}
@@ -546,7 +548,7 @@ fail_everywhere(const struct image *before, const struct agent *then, int error,
 		result = step_run(&s, deed, place);
 		was = *agent;
 		now = image_of(place);
-		if (result != DEED_DONE && result != DEED_NOT_OPENED) {
+		if (result < DEED_TOLD && result != DEED_NOT_OPENED) {
 			(void)snprintf(why, sizeof(why), "the deed came to %d", result);
 			good = 0;
 		}
@@ -561,6 +563,38 @@ fail_everywhere(const struct image *before, const struct agent *then, int error,
 	(void)snprintf(how, sizeof(how), "%s " EACH " %s", strerrorname_np(error),
 	    onwards ? "and from there on" : "once");
 	report(how, points, good, at);
+}
+
+/* Interrupted, or half done: nobody notices, and the server hears the same. */
+static void
+hinder_everywhere(const struct image *before, const struct agent *then, int shorter)
+{
+	unsigned at, points = 0;
+	int result, undisturbed = -1, good = 1;
+
+	errors_come = 0;
+	for (at = 0; good; at += STRIDE) { /* at 0: undisturbed */
+		struct step s = {.error = EINTR};
+
+		*(shorter ? &s.short_at : &s.fail_at) = at;
+		image_make(before, before, LOSS_NONE, LOSS_NONE, place);
+		*agent = *then;
+		result = step_run(&s, deed, place);
+		if (at == 0)
+			undisturbed = result;
+		remove_all(place);
+		if (result != undisturbed || result < DEED_TOLD) {
+			(void)snprintf(why + strlen(why), sizeof(why) - strlen(why),
+			    " the deed came to %d, undisturbed %d", result, undisturbed);
+			good = 0;
+		}
+		if (at > 0 && !s.reached)
+			break;
+		points++;
+	}
+	report(shorter ? "each read and write by half, " EACH ", unnoticed"
+		       : "EINTR " EACH ", unnoticed",
+	    points, good, at);
 }
 
 static struct image *
@@ -589,7 +623,7 @@ prepare(struct agent *then)
 int
 main(void)
 {
-	static const int errors[] = {EIO, ENOSPC, EROFS};
+	static const int errors[] = {EIO, ENOSPC, EROFS, EMFILE};
 	const char *where = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : getenv("TMPDIR");
 	size_t i, e;
 
@@ -615,6 +649,8 @@ main(void)
 			fail_everywhere(before, &then, errors[e], 0);
 			fail_everywhere(before, &then, errors[e], 1);
 		}
+		hinder_everywhere(before, &then, 0);
+		hinder_everywhere(before, &then, 1);
 		image_free(before);
 	}
 	remove_all(top);

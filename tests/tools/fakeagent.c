@@ -36,6 +36,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -60,13 +61,14 @@ static struct {
 	unsigned char uid[16];
 	char secret[128], host_port[64];
 	int fd, open; /* the connection; open: it speaks OpAMP */
+	int alone;    /* the lock on its working directory */
 	struct bytes in;
 	uint64_t sequence, reconnect_at, wait_ms, heartbeat_at;
 	uint64_t began, ready_at, bad_at, shaky_at, well_at, exit_at, mute_at, chatter_at;
 	int healthy, described; /* described: on any connection of this life */
 	const char *status, *error;
 	unsigned chatter;
-} me = {.fd = -1};
+} me = {.fd = -1, .alone = -1};
 
 static volatile sig_atomic_t got_term, got_hup, got_usr;
 
@@ -582,6 +584,8 @@ static void
 be_a_child(void)
 {
 	(void)prctl(PR_SET_NAME, "fakechild");
+	if (me.alone != -1)
+		close(me.alone);
 	(void)signal(SIGTERM, SIG_IGN);
 	(void)signal(SIGHUP, SIG_IGN);
 	for (;;)
@@ -744,6 +748,15 @@ reload(void)
 	begin();
 }
 
+/* Its working directory is locked as long as it lives: two of them at once are told. */
+static void
+be_alone(void)
+{
+	me.alone = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (me.alone != -1 && flock(me.alone, LOCK_EX | LOCK_NB) == -1)
+		printf("TWICE: another fakeagent runs in this directory\n");
+}
+
 static void
 run(void)
 {
@@ -757,6 +770,7 @@ run(void)
 	(void)sigaction(SIGHUP, &sa, NULL);
 	(void)sigaction(SIGUSR1, &sa, NULL);
 	printf("fakeagent " FAKE_VERSION " starts, pid %d\n", (int)getpid());
+	be_alone();
 	begin();
 	(void)sigemptyset(&blocked);
 	(void)sigaddset(&blocked, SIGTERM);

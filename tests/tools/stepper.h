@@ -6,10 +6,11 @@
 #define TESTS_TOOLS_STEPPER_H
 
 struct step {
-	unsigned kill_at; /* end it before its Nth system call; 0: never */
-	unsigned fail_at; /* the Nth call that can fail with `error` does */
-	int error;        /* EIO, ENOSPC, EROFS or EMFILE */
-	int onwards;      /* and so do all such calls after it */
+	unsigned kill_at;  /* end it before its Nth system call; 0: never */
+	unsigned fail_at;  /* the Nth call that can fail with `error` does */
+	int error;         /* EIO, ENOSPC, EROFS, EMFILE or EINTR (close closes all the same) */
+	int onwards;       /* and so do all such calls after it */
+	unsigned short_at; /* the Nth call that reads or writes more than one byte does half */
 	/* after each fsync or fdatasync that succeeded: the file, open for reading */
 	void (*synced)(void *ctx, int fd);
 	void *ctx;

@@ -528,6 +528,38 @@ fail_everywhere(const struct scenario *c, const struct image *before, int error,
 	report(c, how, points, good, at);
 }
 
+/* Interrupted, or half done: nobody notices. */
+static void
+hinder_everywhere(const struct scenario *c, const struct image *before, int shorter)
+{
+	unsigned at, points = 0;
+	int result, undisturbed = -1, good = 1;
+
+	for (at = 0; good; at++) { /* at 0: undisturbed */
+		struct step s = {.error = EINTR};
+
+		*(shorter ? &s.short_at : &s.fail_at) = at;
+		image_make(before, before, LOSS_NONE, LOSS_NONE, place);
+		result = step_run(&s, c->deed, place);
+		if (at == 0)
+			undisturbed = result;
+		good = look(c, place, result, 0) == 0;
+		if (good && result != undisturbed) {
+			(void)snprintf(
+			    why, sizeof(why), "result %d, undisturbed %d", result, undisturbed);
+			good = 0;
+		}
+		remove_all(place);
+		if (at > 0 && !s.reached)
+			break;
+		points++;
+	}
+	report(c,
+	    shorter ? "each read and write once by half, unnoticed"
+		    : "EINTR from each call once, unnoticed",
+	    points, good, at);
+}
+
 int
 main(void)
 {
@@ -549,6 +581,8 @@ main(void)
 			fail_everywhere(&scenarios[i], before, errors[e], 0);
 			fail_everywhere(&scenarios[i], before, errors[e], 1);
 		}
+		hinder_everywhere(&scenarios[i], before, 0);
+		hinder_everywhere(&scenarios[i], before, 1);
 		image_free(before);
 	}
 	remove_all(top);
