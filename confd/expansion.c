@@ -92,10 +92,12 @@ static size_t
 next_opening(const char *s, size_t len, size_t from)
 {
 	size_t i = from, run;
-	const char *dollar;
 
-	while (i < len && (dollar = memchr(s + i, '$', len - i)) != NULL) {
-		i = (size_t)(dollar - s);
+	while (i < len) {
+		if (s[i] != '$') {
+			i++;
+			continue;
+		}
 		for (run = 0; i < len && s[i] == '$'; i++)
 			run++;
 		if (i < len && s[i] == '{' && run % 2 == 1)

@@ -21,7 +21,6 @@ enum merge_result_key {
 	RESULT_NONE,
 	RESULT_EFFECTIVE, /* the merged bytes */
 	RESULT_WARNING,   /* text */
-	RESULT_SUM,       /* u64: compose.h */
 };
 
 #endif

@@ -16,19 +16,23 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/personality.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "agent_init.h"
 #include "agent_landlock.h"
+#include "agent_namespaces.h"
 #include "log.h"
 #include "sandbox.h"
 
-#define REPORT_FD 5 /* close-on-exec: closes by itself when the exec succeeds */
+#define RELEASE_MS 5000
+#define REPORT_FD  5 /* close-on-exec: closes by itself when the exec succeeds */
 
 struct report {
 	uint32_t stage;
@@ -200,78 +204,19 @@ parent_is_gone(pid_t parent, int own_pids)
 	return poll(&report, 1, 0) != 0;
 }
 
-static int
-write_map(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC), r;
-
-	if (fd == -1)
-		return -1;
-	r = write(fd, text, strlen(text)) == (ssize_t)strlen(text) ? 0 : -1;
-	close(fd);
-	return r;
-}
-
-/* In a new user namespace: the agent is who it was.  Our files in /proc are ours while dumpable. */
 static void
-map_ids(const struct agent_command *c)
-{
-	char uids[64], gids[64];
-
-	(void)snprintf(uids, sizeof(uids), "%u %u 1", c->uid, c->uid);
-	(void)snprintf(gids, sizeof(gids), "%u %u 1", c->gid, c->gid);
-	if (prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == -1 ||
-	    write_map("/proc/self/setgroups", "deny") == -1 ||
-	    write_map("/proc/self/uid_map", uids) == -1 ||
-	    write_map("/proc/self/gid_map", gids) == -1)
-		log_warn("mapping the agent's ids in its user namespace: %s", strerror(errno));
-	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-}
-
-/*
- * With our uid it would be the operator at the control socket, and Landlock does not look at that:
- * in mounts of its own something else is there.  Mounts that the host makes later come along.
- */
-static void
-hide_control(struct agent_command *c)
-{
-	struct stat before, after;
-	int dir;
-
-	if (c->control_path == NULL)
-		return;
-	if (unshare(CLONE_NEWNS) == -1 || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) == -1 ||
-	    mount("/dev/null", c->control_path, NULL, MS_BIND, NULL) == -1) {
-		log_warn("hiding the control socket from the agent: %s", strerror(errno));
-		return;
-	}
-	/* its directory by the new mounts: by the old ones getcwd(3) finds no way to it */
-	dir = open(c->work_path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (dir >= 0 && fstat(dir, &after) == 0 && fstat(c->work_dir, &before) == 0 &&
-	    after.st_dev == before.st_dev && after.st_ino == before.st_ino)
-		c->work_dir = dir;
-	else if (dir >= 0)
-		close(dir);
-}
-
-static void
-child(const struct agent_command *given, char **argv, int out, int err_fd, int secret, int report,
+child(struct agent_command *c, char **argv, int out, int err_fd, int secret, int report,
     pid_t parent, int own_pids)
 {
-	struct agent_command own = *given, *c = &own; /* with descriptors of this process */
 	int executable = c->executable;
 	uint64_t mode = settings_u64(c->settings, SET_SANDBOX);
 	struct error err;
 
-	if (own_pids && c->unprivileged) {
-		map_ids(c);
-		hide_control(&own);
-	}
 	fresh_signals();
 	(void)umask(027);
 	(void)setsid();
 	(void)personality(PER_LINUX);
-	if (descriptors(out, err_fd, secret, report, &executable, &own.work_dir) == -1) {
+	if (descriptors(out, err_fd, secret, report, &executable, &c->work_dir) == -1) {
 		struct report r = {STAGE_DIRECTORY, errno};
 
 		(void)!write(report, &r, sizeof(r));
@@ -357,22 +302,72 @@ spawn_process(const struct agent_command *c, int group, int *pidfd, int *own_pid
 	return (pid_t)syscall(SYS_clone3, &ca, sizeof(ca));
 }
 
+enum pipes { /* reading and writing ends */
+	OUT_R,
+	OUT_W,
+	ERR_R,
+	ERR_W,
+	REPORT_R,
+	REPORT_W,
+	GO_R,
+	GO_W,
+	INIT_R, /* not a pipe: a socket pair, to and from init */
+	INIT_W,
+	PIPES
+};
+
+/* The new process: with a PID namespace of its own it becomes init there, and another one goes on. */
+static void
+new_process(const struct agent_command *c, char **argv, int secret, const int *p, pid_t parent,
+    int own_pids)
+{
+	struct agent_command own = *c; /* with descriptors of this process */
+	char go;
+
+	fresh_signals();
+	close(p[GO_W]); /* the parent's alone: its end is seen */
+	close(p[INIT_R]);
+	if (own_pids) {
+		if (c->unprivileged)
+			agent_namespaces(&own);
+		agent_init(&own, p[INIT_W]);
+	}
+	if (read(p[GO_R], &go, 1) == 1)
+		child(&own, argv, p[OUT_W], p[ERR_W], secret, p[REPORT_W], parent, own_pids);
+	_exit(125);
+}
+
+/* It has done nothing yet, and nobody was told of it. */
+static void
+undo(struct agent_start *s)
+{
+	struct pollfd ended = {.fd = s->pidfd, .events = POLLIN};
+	siginfo_t info;
+
+	if (s->pid <= 0)
+		return;
+	(void)syscall(SYS_pidfd_send_signal, s->pidfd, SIGKILL, NULL, 0);
+	if (poll(&ended, 1, RELEASE_MS) == 1)
+		(void)waitid(P_PIDFD, (id_t)s->pidfd, &info, WEXITED);
+	close(s->pidfd);
+}
+
 int
 agent_spawn(
     const struct agent_command *c, char **argv, int group, int secret, struct agent_start *s)
 {
-	/* out r,w; err r,w; report r,w; go r,w */
-	int p[8] = {-1, -1, -1, -1, -1, -1, -1, -1}, own_pids;
+	int p[PIPES] = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1}, own_pids;
 	struct timespec now;
 	sigset_t all, before;
 	pid_t me = getpid();
 
 	tell_limits(c->settings);
 	memset(s, 0, sizeof(*s));
-	s->pidfd = s->out = s->err = s->go = s->report = -1;
+	s->pidfd = s->agent = s->init = s->out = s->err = s->go = s->report = -1;
 	s->stage = STAGE_FORK;
-	if (pipe2(p, O_CLOEXEC) == -1 || pipe2(p + 2, O_CLOEXEC) == -1 ||
-	    pipe2(p + 4, O_CLOEXEC) == -1 || pipe2(p + 6, O_CLOEXEC) == -1)
+	if (pipe2(p + OUT_R, O_CLOEXEC) == -1 || pipe2(p + ERR_R, O_CLOEXEC) == -1 ||
+	    pipe2(p + REPORT_R, O_CLOEXEC) == -1 || pipe2(p + GO_R, O_CLOEXEC) == -1 ||
+	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, p + INIT_R) == -1)
 		goto failed;
 	(void)clock_gettime(CLOCK_REALTIME, &now);
 	/*
@@ -390,27 +385,46 @@ agent_spawn(
 	}
 	if (s->pid == -1)
 		goto failed;
-	if (s->pid == 0) {
-		char go;
-
-		fresh_signals();
-		close(p[7]); /* the parent's alone: its end is seen */
-		if (read(p[6], &go, 1) == 1)
-			child(c, argv, p[1], p[3], secret, p[5], me, own_pids);
-		_exit(125);
-	}
+	if (s->pid == 0)
+		new_process(c, argv, secret, p, me, own_pids);
+	close(p[INIT_W]); /* so that init's end is seen */
+	p[INIT_W] = -1;
+	s->agent_pid = s->pid;
+	if (own_pids && agent_init_begun(p[INIT_R], &s->agent_pid, &s->agent) == -1)
+		goto failed;
+	if (own_pids)
+		s->init = p[INIT_R];
+	else
+		close(p[INIT_R]);
 	s->started_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-	s->out = p[0];
-	s->err = p[2];
-	s->report = p[4];
-	s->go = p[7];
-	p[0] = p[2] = p[4] = p[7] = -1;
-	close_all(p, 8);
+	s->out = p[OUT_R];
+	s->err = p[ERR_R];
+	s->report = p[REPORT_R];
+	s->go = p[GO_W];
+	p[OUT_R] = p[ERR_R] = p[REPORT_R] = p[GO_W] = p[INIT_R] = -1;
+	close_all(p, PIPES);
 	s->stage = STAGE_NONE;
 	return 0;
 failed:
 	s->error = errno;
-	close_all(p, 8);
+	close_all(p, PIPES);
+	undo(s);
+	return -1;
+}
+
+/* A file system that does not answer must not stop us: such an agent is not started. */
+static int
+wait_for_report(struct agent_start *s)
+{
+	struct pollfd p = {.fd = s->report, .events = POLLIN};
+	int n;
+
+	do
+		n = poll(&p, 1, RELEASE_MS);
+	while (n == -1 && errno == EINTR);
+	if (n != 0)
+		return 0;
+	(void)syscall(SYS_pidfd_send_signal, s->pidfd, SIGKILL, NULL, 0);
 	return -1;
 }
 
@@ -418,12 +432,17 @@ void
 agent_release(struct agent_start *s)
 {
 	struct report report = {0, 0};
-	ssize_t n;
+	ssize_t n = 0;
 
 	(void)!write(s->go, "", 1);
-	do /* until the exec closes the pipe; everything before it is ours and short */
-		n = read(s->report, &report, sizeof(report));
-	while (n == -1 && errno == EINTR);
+	if (wait_for_report(s) == -1) {
+		report = (struct report){STAGE_RELEASE, ETIMEDOUT};
+		n = sizeof(report);
+	} else {
+		do /* until the exec closes the pipe; everything before it is ours and short */
+			n = read(s->report, &report, sizeof(report));
+		while (n == -1 && errno == EINTR);
+	}
 	close(s->go);
 	close(s->report);
 	s->go = s->report = -1;

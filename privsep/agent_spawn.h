@@ -10,8 +10,9 @@
  *	seccomp           the parent's deny-list and, with a sandbox, the agent's (policy_agent.c)
  *	Landlock          with a sandbox (agent_landlock.c)
  *	limits            agent.limits, no core dump; all others as opampd was given them
- *	namespaces        the parent's; without a cgroup a PID namespace; an ordinary user's agent has
- *	                  that in any case, and the user namespace that it takes
+ *	namespaces        the parent's; without a cgroup a PID namespace, in which it is number 2; an
+ *	                  ordinary user's agent has that in any case, and the user namespace that it
+ *	                  takes, and a mount namespace in which it can change only what is its own
  *	signals           none ignored, none blocked; SIGKILL when the parent ends
  *	descriptors       0 /dev/null, 1 and 2 pipes to link, 4 the sealed secret where there is one
  *	environment       agent.env, and TMPDIR where that does not name one
@@ -54,10 +55,13 @@ struct agent_command { /* everything fixed by the settings, made ready before th
 	uint64_t binary[5]; /* the executable's identity: device, inode, size, mtime, ctime */
 };
 
-struct agent_start { /* filled by agent_spawn */
-	pid_t pid;
-	int pidfd;
-	int out, err; /* reading ends of its output */
+struct agent_start {     /* filled by agent_spawn */
+	pid_t pid;       /* our child: the agent, or init of its PID namespace (agent_init.h) */
+	int pidfd;       /* it ends when all of them have ended; to kill it kills all */
+	pid_t agent_pid; /* the agent */
+	int agent;       /* its pidfd, where that is not our child; or -1 */
+	int init;        /* says how the agent ended (agent_init_ended), or -1 */
+	int out, err;    /* reading ends of its output */
 	uint32_t stage;
 	int error; /* errno when it failed */
 	uint64_t started_ns;

@@ -233,8 +233,14 @@ init(struct parent *p, const struct options *o)
 	p->merge = (struct slot){.parent = p, .proc = PROC_MERGE, .pidfd = -1};
 	p->reader = p->merge;
 	for (i = 0; i < AGENT_SLOTS; i++)
-		p->agents[i] = (struct agent_slot){
-		    .parent = p, .pidfd = -1, .group = -1, .secret = -1, .out = -1, .err = -1};
+		p->agents[i] = (struct agent_slot){.parent = p,
+		    .pidfd = -1,
+		    .agent = -1,
+		    .init = -1,
+		    .group = -1,
+		    .secret = -1,
+		    .out = -1,
+		    .err = -1};
 	if (p->environment == NULL)
 		fatal("no memory for the environment");
 	if (p->cwd == NULL)

@@ -54,9 +54,10 @@ struct agent_slot { /* one start of the agent */
 	struct event *exited, *sweep, *patience; /* patience: asked to end, then killed */
 	uint32_t start, kind, flags, stage, uid;
 	uint64_t generation, started_ns;
-	pid_t pid;
-	int pidfd, group, secret; /* secret: a duplicate, for a new link */
-	int out, err;             /* duplicates, for a new link */
+	pid_t pid, agent_pid;   /* see struct agent_start */
+	int pidfd, agent, init; /* likewise */
+	int group, secret;      /* secret: a duplicate, for a new link */
+	int out, err;           /* duplicates, for a new link */
 	int spawn_error, sweeps;
 	struct msg_agent_exit end; /* how it ended, while its group empties */
 };

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent_init.h"
 #include "child.h"
 #include "link_file.h"
 #include "parent.h"
@@ -57,6 +58,8 @@ finish(struct agent_slot *a)
 	tell_exit(p, &a->end);
 	close_fd(&a->group);
 	close_fd(&a->pidfd);
+	close_fd(&a->agent);
+	close_fd(&a->init);
 	close_fd(&a->secret);
 	close_fd(&a->out);
 	close_fd(&a->err);
@@ -93,11 +96,16 @@ on_exit_event(evutil_socket_t fd, short what, void *arg)
 {
 	struct agent_slot *a = arg;
 	siginfo_t info = {0};
+	int status;
 
 	(void)what;
 	if (waitid(P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG) == -1 || info.si_pid == 0)
 		return;
 	(void)event_del(a->exited);
+	if (a->init >= 0 && agent_init_ended(a->init, &status)) {
+		info.si_code = WIFEXITED(status) ? CLD_EXITED : CLD_KILLED;
+		info.si_status = WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status);
+	}
 	a->end = (struct msg_agent_exit){
 	    .start = a->start, .kind = a->kind, .generation = a->generation};
 	a->end.exit = info.si_code == CLD_EXITED ? EXIT_CODE : EXIT_SIGNAL;
@@ -122,7 +130,7 @@ message_of(const struct agent_slot *a)
 {
 	return (struct msg_agent){.start = a->start,
 	    .kind = a->kind,
-	    .pid = a->pid,
+	    .pid = a->agent_pid,
 	    .flags = a->flags,
 	    .uid = a->uid,
 	    .generation = a->generation,
@@ -136,6 +144,13 @@ send_copy(struct slot *s, uint32_t type, const void *payload, int fd)
 
 	if (copy >= 0)
 		slot_send(s, type, payload, copy);
+}
+
+/* Whom signals are for. */
+static int
+agent_of(const struct agent_slot *a)
+{
+	return a->agent >= 0 ? a->agent : a->pidfd;
 }
 
 static void
@@ -158,7 +173,7 @@ tell_procd(const struct agent_slot *a)
 	struct msg_start_id id = {a->start};
 	int kill_fd;
 
-	send_copy(procd, MSG_AGENT_STARTED, &m, a->pidfd);
+	send_copy(procd, MSG_AGENT_STARTED, &m, agent_of(a));
 	kill_fd = a->group >= 0 ? cgroup_kill_fd(a->group) : -1;
 	if (kill_fd >= 0)
 		slot_send(procd, MSG_AGENT_CGROUP, &id, kill_fd);
@@ -256,7 +271,8 @@ start(struct parent *p, const struct msg_agent_start *m)
 			? settings_u64(&p->settings, SET_LIMIT_MEMORY)
 			: 0,
 		    settings_has(&p->settings, SET_LIMIT_PROCESSES)
-			? settings_u64(&p->settings, SET_LIMIT_PROCESSES)
+			? settings_u64(&p->settings, SET_LIMIT_PROCESSES) +
+			      (p->unprivileged ? 1 : 0) /* init */
 			: 0,
 		    &err);
 		if (a->group == -1) {
@@ -283,6 +299,9 @@ start(struct parent *p, const struct msg_agent_start *m)
 	driver_free(argv);
 	a->pid = s.pid;
 	a->pidfd = s.pidfd;
+	a->agent_pid = s.agent_pid;
+	a->agent = s.agent;
+	a->init = s.init;
 	a->out = s.out;
 	a->err = s.err;
 	a->started_ns = s.started_ns;
@@ -408,7 +427,7 @@ parent_agent_stop(struct parent *p)
 		a->patience = event_new(p->base, -1, 0, on_patience, a);
 	if (a->patience == NULL || event_add(a->patience, &tv) == -1)
 		kill_start(a);
-	(void)syscall(SYS_pidfd_send_signal, a->pidfd,
+	(void)syscall(SYS_pidfd_send_signal, agent_of(a),
 	    signals[which < sizeof(signals) / sizeof(signals[0]) ? which : 0], NULL, 0);
 }
 

@@ -66,7 +66,7 @@ struct policy {
 };
 
 extern const struct policy policy_parent, policy_netd, policy_link, policy_confd, policy_procd,
-    policy_connect, policy_merge, policy_agent, policy_log;
+    policy_connect, policy_merge, policy_agent, policy_log, policy_init;
 const struct policy *policy_of(enum proc proc);
 
 struct sandbox_result { /* what came to be in force */

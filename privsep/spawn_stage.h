@@ -17,6 +17,7 @@ enum spawn_stage {
 	STAGE_LANDLOCK,
 	STAGE_SECCOMP,
 	STAGE_EXEC,
+	STAGE_RELEASE, /* none of these came to its end in time */
 };
 const char *spawn_stage_name(uint32_t stage);
 /* What an error at that stage often comes from, to stand behind its text; "" where nothing is known. */

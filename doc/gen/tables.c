@@ -169,7 +169,7 @@ print_policy(const struct policy *p, const char *name)
 	if (p != &policy_agent)
 		printf(".It capabilities\n%s\n",
 		    policy_capabilities(buf, sizeof(buf), p->capabilities));
-	if (p != &policy_agent && p != &policy_parent)
+	if (p != &policy_agent && p != &policy_init && p != &policy_parent)
 		printf(".It namespaces\nown %s%s\n",
 		    policy_namespaces(buf, sizeof(buf), p->namespaces),
 		    p->empty_root ? "; an empty root directory" : "");
@@ -200,6 +200,7 @@ print_policies(void)
 	for (i = PROC_NETD; i < PROC_COUNT; i++)
 		print_policy(policy_of((enum proc)i), proc_name(i));
 	print_policy(&policy_log, "all but the parent and the agent: the log");
+	print_policy(&policy_init, "init, process 1 of the agent's PID namespace");
 	print_policy(&policy_agent, "agent");
 }
 

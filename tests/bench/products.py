@@ -70,7 +70,7 @@ class Product:
 
     def agents(self):
         found = []
-        for pid in proc.children(self.pid):
+        for pid in proc.children_and_of_init(self.pid):
             words = proc.arguments(pid)
             if words and proc.executable(pid) == self.bed.agent and "--config" in words and "validate" not in words and proc.alive(pid):
                 found.append(pid)

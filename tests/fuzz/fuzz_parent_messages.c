@@ -119,7 +119,7 @@ agent_spawn(
 	(void)secret;
 	memset(s, 0, sizeof(*s));
 	s->pid = make_process(1);
-	s->pidfd = s->out = s->err = -1;
+	s->pidfd = s->agent = s->init = s->out = s->err = -1;
 	if (s->pid == -1)
 		return -1;
 	if (pipe2(pipes, O_CLOEXEC) == -1 || pipe2(pipes + 2, O_CLOEXEC) == -1)
@@ -186,8 +186,14 @@ make_parent(void)
 		p->connects[i] = (struct slot){.parent = p, .proc = PROC_CONNECT, .pidfd = -1};
 	p->reader = p->merge = (struct slot){.parent = p, .proc = PROC_MERGE, .pidfd = -1};
 	for (i = 0; i < AGENT_SLOTS; i++)
-		p->agents[i] = (struct agent_slot){
-		    .parent = p, .pidfd = -1, .group = -1, .secret = -1, .out = -1, .err = -1};
+		p->agents[i] = (struct agent_slot){.parent = p,
+		    .pidfd = -1,
+		    .agent = -1,
+		    .init = -1,
+		    .group = -1,
+		    .secret = -1,
+		    .out = -1,
+		    .err = -1};
 	parent_start_daemons(p);
 }
 

@@ -286,7 +286,7 @@ class Daemon:
     def agents(self):
         """pids of agents that run for good (no validation, no probe)."""
         found = []
-        for pid in proc.children(self.pid):
+        for pid in proc.children_and_of_init(self.pid):
             words = proc.arguments(pid)
             if proc.executable(pid) == self.bed.agent and words and proc.alive(pid) and \
                     not {"validate", "featuregate"} & set(words[1:2]):

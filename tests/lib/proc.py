@@ -39,6 +39,14 @@ def children(pid):
     return [p for p in everyone() if status(p).get("PPid") == str(pid)]
 
 
+def children_and_of_init(pid):
+    """Its children, and in place of an init (process 1 of the agent's PID namespace) that one's."""
+    found = []
+    for child in children(pid):
+        found += children(child) if status(child).get("Name") == "opampd-init" else [child]
+    return found
+
+
 def children_at_a_glance(pid):
     """The same without a look at every process of the host; while one of them ends another may be left out."""
     try:

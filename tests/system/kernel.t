@@ -268,6 +268,40 @@ def agent(user):
             assert b"X-Opampd-Link" in f.read()
 
 
+def init(user):
+    """Process 1 of the agent's PID namespace: the agent's user, and nothing at all besides."""
+    with Bed(user) as bed:
+        server = bed.server()
+        daemon = bed.daemon(server, {"agent": {"env": {"SECRET": "of the settings"}}})
+        server.wait_healthy()
+        agent_pid = daemon.agent()
+        pid = int(proc.status(agent_pid)["PPid"])
+        if user == "root":  # it has a cgroup, or an init
+            assert pid == daemon.pid or proc.status(pid)["Name"] == "opampd-init"
+        if pid == daemon.pid:
+            raise tap.Skip("the agent is our child: there is no PID namespace")
+        same(proc.status(pid)["NSpid"].split()[-1] + proc.status(agent_pid)["NSpid"].split()[-1], "12", "numbers in the namespace")
+        uid, gid = ids(user, "agent")
+        check_ids(pid, uid, gid)
+        check_rights(pid, 0, 0)
+        same(int(proc.status(pid).get("Seccomp_filters", 2)), 2, "filters")
+        same(int(proc.status(pid)["SigIgn"], 16) & ~0x1000, 0, "ignored signals")
+        if ROOT:
+            same(os.stat(f"/proc/{pid}/io").st_uid, 0, "owner of its /proc files: it is dumpable")
+            same(list(proc.descriptors(pid)), [3], "descriptors")
+            same(os.readlink(f"/proc/{pid}/cwd"), "/", "directory")
+        # its end is the end of all; the parent starts the agent anew
+        proc.kill(pid)
+        daemon.agent(other_than=agent_pid)
+        assert not proc.alive(agent_pid)
+        assert any("was ended by signal 9" in line for line in daemon.log()), daemon.log()
+        # and the agent's end is told as it was
+        other = daemon.agent()
+        proc.kill(other, 11)
+        daemon.agent(other_than=other)
+        until(lambda: any("was ended by signal 11" in line for line in daemon.log()), 5, "the true signal in the log")
+
+
 def hidden(user):
     """What the agent may not see or change, tried by the agent itself."""
     with Bed(user) as bed:
@@ -304,6 +338,7 @@ TESTS = [
     ("I2 the parent", parent),
     ("I15 each link asks the kernel by a socket of its own", sock_diag),
     ("I13 SE-01 the agent inherits what is declared, and nothing else", agent),
+    ("I5 I9 init of the agent's PID namespace", init),
     ("I15 SE-01 the agent cannot read our state or change what it runs on", hidden),
     ("SE-01 an agent as root is refused", root_refused),
 ]

@@ -167,6 +167,66 @@ try_read_state_by_link(void)
 	return touch("link-to-storage/state", O_RDONLY);
 }
 
+/* What Landlock does not look at. */
+static int
+change(const char *name, int (*how)(const char *path))
+{
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/%s", top, name);
+	return how(path) == -1 ? errno : 0;
+}
+
+static int
+open_for_all(const char *path)
+{
+	return chmod(path, 0777);
+}
+
+static int
+empty(const char *path)
+{
+	return truncate(path, 0);
+}
+
+static int
+make_old(const char *path)
+{
+	static const struct timespec old[2] = {{1, 0}, {1, 0}};
+
+	return utimensat(AT_FDCWD, path, old, 0);
+}
+
+static int
+try_chmod_state(void)
+{
+	return change("storage/state", open_for_all);
+}
+
+static int
+try_chmod_storage(void)
+{
+	return change("storage", open_for_all);
+}
+
+static int
+try_truncate_state(void)
+{
+	return change("storage/state", empty);
+}
+
+static int
+try_touch_state(void)
+{
+	return change("storage/state", make_old);
+}
+
+static int
+try_chmod_own(void)
+{
+	return change("work/new", open_for_all);
+}
+
 static int
 try_read_config(void)
 {
@@ -355,8 +415,11 @@ static const struct {
 } tries[] = {{"write_outside", try_write_outside}, {"write_own", try_write_own},
     {"write_tmp", try_write_tmp}, {"write_granted", try_write_granted},
     {"read_state", try_read_state}, {"read_state_by_link", try_read_state_by_link},
-    {"read_config", try_read_config}, {"write_config", try_write_config},
-    {"read_passwd", try_read_passwd}, {"write_secret", try_write_secret}, {"mptcp", try_mptcp},
+    {"chmod_state", try_chmod_state}, {"chmod_storage", try_chmod_storage},
+    {"truncate_state", try_truncate_state}, {"touch_state", try_touch_state},
+    {"chmod_own", try_chmod_own}, {"read_config", try_read_config},
+    {"write_config", try_write_config}, {"read_passwd", try_read_passwd},
+    {"write_secret", try_write_secret}, {"mptcp", try_mptcp},
     {"mptcp_high_half", try_mptcp_high_half}, {"fast_open", try_fast_open},
     {"bind_listed", try_bind_listed}, {"bind_other", try_bind_other},
     {"connect_link", try_connect_link}, {"connect_other", try_connect_other},

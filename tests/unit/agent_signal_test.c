@@ -39,7 +39,7 @@ test_I14_a_stop_before_the_start_is_not_ours(void **state)
 	assert_int_equal(pipe(told), 0);
 	(void)signal(SIGTERM, on_signal);
 	assert_int_equal(agent_spawn(&command, argv, -1, -1, &s), 0);
-	assert_int_equal(kill(s.pid, SIGTERM), 0);
+	assert_int_equal(kill(s.agent_pid, SIGTERM), 0);
 	close(s.go); /* should it live on, it ends by this */
 	assert_int_equal(waitpid(s.pid, &status, 0), s.pid);
 	close(told[1]);

@@ -15,6 +15,7 @@
 #include <sys/mount.h>
 
 #include "agent_report.h"
+#include "privsep/agent_init.h"
 #include "privsep/agent_spawn.h"
 #include "privsep/memfd.h"
 #include "privsep/record.h"
@@ -45,6 +46,7 @@ struct world {
 	int orphan;       /* 1: the parent is killed */
 	rlim_t files;     /* that the parent itself may have open; 0: as it is */
 	const char *executable;
+	int signals[4]; /* that the agent gets when it stays; then it is not killed */
 	int servers; /* 1: beside its storage are file systems whose servers are gone, or silent */
 	int fuse[2];
 	int alive; /* a pipe that agents that stay hold open */
@@ -345,7 +347,8 @@ pass_on(struct world *w, int from, int to)
 
 	while (poll(&p, 1, WAIT_MS) == 1 && (n = read(from, buf, sizeof(buf))) > 0) {
 		(void)!write(to, buf, (size_t)n);
-		if (strcmp(w->deed, "stay") == 0 && memmem(buf, (size_t)n, "stays\n", 6) != NULL)
+		if ((strcmp(w->deed, "stay") == 0 || w->signals[0] != 0) &&
+		    memmem(buf, (size_t)n, "stays\n", 6) != NULL)
 			return;
 	}
 }
@@ -360,6 +363,28 @@ all_gone(int out)
 	return poll(&p, 1, WAIT_MS) == 1 && read(out, &c, 1) == 0;
 }
 
+static int
+is_stopped(pid_t pid)
+{
+	char path[64], text[512];
+	const char *state;
+	int fd, i;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	for (i = 0; i < WAIT_MS; i++) {
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		n = fd == -1 ? 0 : read(fd, text, sizeof(text) - 1);
+		close(fd);
+		text[n > 0 ? n : 0] = '\0';
+		state = strrchr(text, ')');
+		if (state != NULL && state[2] == 'T')
+			return 1;
+		(void)poll(NULL, 0, 1);
+	}
+	return 0;
+}
+
 static void
 spawn_and_watch(struct world *w, int to)
 {
@@ -369,6 +394,7 @@ spawn_and_watch(struct world *w, int to)
 	struct agent_start s;
 	struct error err;
 	int group = -1, secret, status = 0, kill_fd;
+	size_t i;
 
 	snprintf(pid, sizeof(pid), "%d", getppid());
 	snprintf(path, sizeof(path), "%s/%s", w->top, w->executable);
@@ -393,7 +419,13 @@ spawn_and_watch(struct world *w, int to)
 	pass_on(w, s.out, to);
 	if (w->orphan) /* to be killed here */
 		(void)poll(NULL, 0, WAIT_MS);
-	if (strcmp(w->deed, "stay") == 0) {
+	for (i = 0; i < 4 && w->signals[i] != 0; i++) {
+		(void)syscall(SYS_pidfd_send_signal, s.agent >= 0 ? s.agent : s.pidfd,
+		    w->signals[i], NULL, 0);
+		if (w->signals[i] == SIGSTOP)
+			dprintf(to, "stopped %d\n", is_stopped(s.agent_pid));
+	}
+	if (strcmp(w->deed, "stay") == 0 && w->signals[0] == 0) {
 		kill_fd = group == -1 ? -1 : cgroup_kill_fd(group);
 		if (group == -1)
 			(void)syscall(SYS_pidfd_send_signal, s.pidfd, SIGKILL, NULL, 0);
@@ -401,8 +433,12 @@ spawn_and_watch(struct world *w, int to)
 			dprintf(to, "cgroup.kill: %s\n", strerror(errno));
 		dprintf(to, "gone %d\n", all_gone(s.out));
 	}
+	if (strcmp(w->deed, "orphans") == 0)
+		dprintf(to, "gone %d\n", all_gone(s.out));
 	if (waitpid(s.pid, &status, 0) != s.pid)
 		dprintf(to, "not reaped\n");
+	if (s.init >= 0)
+		dprintf(to, "init told %d\n", agent_init_ended(s.init, &status));
 	dprintf(to, "status %s %d\n", WIFSIGNALED(status) ? "signal" : "exit",
 	    WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 	while (group >= 0 && !cgroup_sweep(&w->groups, 77))
