@@ -459,8 +459,9 @@ settings_group(const char *group, const char *name, uint32_t *gid)
 	return field_number(s + 1, gid);
 }
 
+/* taken: the ids of those before, zero at the end; the place after them gets this one's. */
 static void
-resolve_user(struct settings_reader *r, enum setting key, const char *name)
+resolve_user(struct settings_reader *r, enum setting key, const char *name, uint32_t *taken)
 {
 	uint32_t ids[2];
 
@@ -474,6 +475,14 @@ resolve_user(struct settings_reader *r, enum setting key, const char *name)
 		    "%suser %s is root, or in its group: give it a user id and a group of its own",
 		    r->seen[key].set ? "agent.run_as: " : "", name);
 	} else {
+		while (*taken != 0 && *taken != ids[0])
+			taken++;
+		if (*taken != 0)
+			problem_at(r, r->seen[key].line, r->seen[key].column,
+			    "%suser %s has the user id of another process of opampd: what keeps "
+			    "them apart is that each has its own",
+			    r->seen[key].set ? "agent.run_as: " : "", name);
+		*taken = ids[0];
 		record_put(&r->sections[PROC_PARENT], (uint16_t)key, 0, 0, ids, sizeof(ids));
 	}
 }
@@ -487,13 +496,13 @@ resolve_users(struct settings_reader *r, const struct yaml_node *groups)
 	} ours[] = {{SET_UID_NETD, "_opampd_net"}, {SET_UID_LINK, "_opampd_link"},
 	    {SET_UID_CONFD, "_opampd_conf"}, {SET_UID_PROCD, "_opampd_proc"},
 	    {SET_UID_CONNECT, "_opampd_dns"}, {SET_UID_MERGE, "_opampd_merge"}};
-	uint32_t gid;
+	uint32_t gid, taken[sizeof(ours) / sizeof(ours[0]) + 2] = {0};
 	size_t i;
 
 	for (i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
-		resolve_user(r, ours[i].key, ours[i].name);
+		resolve_user(r, ours[i].key, ours[i].name, taken);
 	r->seen[SET_UID_AGENT] = r->seen[SET_RUN_AS];
-	resolve_user(r, SET_UID_AGENT, r->run_as[0] != '\0' ? r->run_as : "_opampd_agent");
+	resolve_user(r, SET_UID_AGENT, r->run_as[0] != '\0' ? r->run_as : "_opampd_agent", taken);
 	gid = UINT32_MAX;
 	(void)settings_group(r->users.group, "opampd", &gid);
 	record_put(&r->sections[PROC_PARENT], SET_GID_READER, 0, 0, &gid, sizeof(gid));

@@ -1,16 +1,20 @@
 /*
  * fuzz_link.c: what an agent may send as OpAMP, message after message on one connection, through the
- * link's session; confd is away, so nothing goes out.  Input: u16 length (little end first), so many
- * bytes of AgentToServer, and again; the last one may be shorter.  Length 0xffff: the connection
- * breaks and comes back, a baseline is taken, confd's state is asked for.
+ * link's session to confd.  Input: u16 length (little end first), so many bytes of AgentToServer, and
+ * again; the last one may be shorter.  Length 0xffff: the connection breaks and comes back, a baseline is
+ * taken, confd is there anew; 0xfffe: every timer that is set fires; 0xfffd: what comes is not framed as
+ * OpAMP's.  What must hold: confd gets what its table of messages allows, within the limits, and what it
+ * carries further is what netd would take.
  */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "netd/link_session.h"
 #include "wire/wire.h"
 #include "privsep/log.h"
+#include "privsep/memfd.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -36,6 +40,113 @@ check_health(const struct link_health *h)
 		abort();
 }
 
+/* ---- confd's end */
+
+static void
+check_blob(const struct message *m, const ProtobufCMessageDescriptor *d)
+{
+	ProtobufCMessage *part;
+	char *data;
+	size_t len;
+
+	if (memfd_read(m->fd, LIMIT_MEMFD, &data, &len, NULL) == -1)
+		abort();
+	part = wire_unpack(d, (const uint8_t *)data, len, NULL);
+	if (part == NULL)
+		abort();
+	wire_free(part);
+	free(data);
+}
+
+static int
+confd_hears(void *ctx, struct message *m)
+{
+	const struct msg_agent_health *h = m->payload;
+
+	(void)ctx;
+	switch (m->type) {
+	case MSG_AGENT_HEALTH:
+		if (h->healthy > 1 || h->worst > WORST_STOPPED ||
+		    memchr(m->tail, '\0', m->tail_len) == NULL)
+			abort();
+		check_blob(m, &opamp__proto__v1__component_health__descriptor);
+		return 0;
+	case MSG_AGENT_DESCRIPTION:
+		check_blob(m, &opamp__proto__v1__agent_description__descriptor);
+		return 0;
+	case MSG_AGENT_EFFECTIVE:
+	case MSG_LINK_AGENT:
+		return 0;
+	default:
+		abort();
+	}
+}
+
+static void
+confd_complains(void *ctx, struct channel *c, enum channel_rule rule, uint32_t type)
+{
+	(void)ctx;
+	(void)c;
+	(void)rule;
+	(void)type;
+	abort();
+}
+
+static void
+be_child(struct child *child)
+{
+	static const struct channel_callbacks ours, theirs = {confd_hears, NULL, confd_complains};
+	int sv[2];
+
+	log_set_level(LOG_LEVEL_ERROR);
+	child->self = PROC_LINK;
+	child->base = event_base_new();
+	if (child->base == NULL || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) == -1)
+		abort();
+	child->peers[PROC_CONFD] =
+	    channel_new(child->base, sv[0], PROC_LINK, PROC_CONFD, &ours, child);
+	if (child->peers[PROC_CONFD] == NULL ||
+	    channel_new(child->base, sv[1], PROC_CONFD, PROC_LINK, &theirs, NULL) == NULL)
+		abort();
+}
+
+/* ---- the agent's */
+
+static void
+deliver(struct link_session *s, int framed, const uint8_t *data, size_t len)
+{
+	struct error err;
+	char *answer;
+	size_t answer_len;
+	int r = framed ? link_session_message(s, data, len, &answer, &answer_len, &err)
+		       : link_session_malformed(s, "no frame", &answer, &answer_len, &err);
+
+	if (r == 0) {
+		check(answer, answer_len);
+		free(answer);
+	}
+	check_health(&s->health);
+}
+
+static void
+step(struct link_sessions *all, struct link_session *s, size_t what)
+{
+	if (what == 0xffff) {
+		link_session_disconnected(s);
+		link_sessions_baseline(all, 1);
+		link_sessions_confd_up(all);
+		link_session_connected(s);
+	} else if (what == 0xfffe) {
+		all->silence_ms = 0;
+		if (event_pending(all->later, EV_TIMEOUT, NULL))
+			event_active(all->later, EV_TIMEOUT, 1);
+		if (s->silence != NULL && event_pending(s->silence, EV_TIMEOUT, NULL))
+			event_active(s->silence, EV_TIMEOUT, 1);
+	} else {
+		deliver(s, 0, NULL, 0);
+	}
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -43,44 +154,38 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static const uint8_t uid[16] = {1, 2, 3};
 	struct link_sessions all;
 	struct link_session *s;
-	struct error err;
-	char *answer;
-	size_t len, answer_len;
+	uint64_t silence_ms;
+	size_t len;
 
-	if (child.base == NULL) {
-		log_set_level(LOG_LEVEL_ERROR);
-		child.self = PROC_LINK;
-		child.base = event_base_new();
-	}
-	if (child.base == NULL || link_sessions_init(&all, &child) == -1)
+	if (child.base == NULL)
+		be_child(&child);
+	if (link_sessions_init(&all, &child) == -1)
 		return 0;
 	link_sessions_identity(&all, uid);
 	s = link_session_of(&all, 1);
 	if (s == NULL)
 		abort();
 	link_session_connected(s);
+	silence_ms = all.silence_ms;
 	while (size >= 2) {
 		len = (size_t)data[0] | (size_t)data[1] << 8;
 		data += 2;
 		size -= 2;
-		if (len == 0xffff) {
-			link_session_disconnected(s);
-			link_sessions_baseline(&all, 1);
-			link_sessions_confd_up(&all);
-			link_session_connected(s);
-			continue;
+		if (len >= 0xfffd) {
+			step(&all, s, len);
+			len = 0;
+		} else {
+			len = len < size ? len : size;
+			deliver(s, 1, data, len);
 		}
-		if (len > size)
-			len = size;
-		if (link_session_message(s, data, len, &answer, &answer_len, &err) == 0) {
-			check(answer, answer_len);
-			free(answer);
-		}
-		check_health(&s->health);
+		(void)event_base_loop(child.base, EVLOOP_NONBLOCK);
+		all.silence_ms = silence_ms;
 		data += len;
 		size -= len;
 	}
+	link_session_disconnected(s);
 	link_session_end(&all, 1);
 	link_sessions_clear(&all);
+	(void)event_base_loop(child.base, EVLOOP_NONBLOCK);
 	return 0;
 }

@@ -51,7 +51,7 @@ static struct {
 } in;
 
 static struct {
-	const char *args[3];
+	const char *args[4];
 	int count, json, lines;
 } const commands[] = {
     {{"status"}, 1, 0, 0},
@@ -76,6 +76,12 @@ static struct {
     {{"reload"}, 1, 1, 0},
     {{"version"}, 1, 0, 0},
     {{"version"}, 1, 1, 0},
+    {{"config", "diff", "1", "2"}, 4, 0, 0},
+    {{"config", "diff", "1"}, 3, 0, 0},
+    {{"config", "effective", "x"}, 3, 0, 0},
+    {{"config", "nonsense"}, 2, 0, 0},
+    {{"sandbox", "netd"}, 2, 0, 0},
+    {{"sandbox", "nobody"}, 2, 0, 0},
 };
 
 static void
@@ -212,7 +218,7 @@ judge(const char *text, size_t len)
 static void
 run(const struct verb *v, int argc, const char *const *args, struct ctl *c)
 {
-	char *argv[3] = {0}, *text = NULL;
+	char *argv[4] = {0}, *text = NULL;
 	enum ctl_exit status;
 	size_t len = 0;
 	FILE *out = open_memstream(&text, &len);

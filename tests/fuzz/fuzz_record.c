@@ -1,10 +1,13 @@
 /*
- * fuzz_record.c: a settings section and an offer as a taken-over writer would make them.
+ * fuzz_record.c: a settings section, an offer and a file with the link's secret as a taken-over writer would
+ * make them.
  */
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
+#include "privsep/link_file.h"
 #include "privsep/memfd.h"
 #include "privsep/offer.h"
 #include "privsep/record.h"
@@ -30,6 +33,22 @@ small_offer(const uint8_t *data, size_t size)
 	if (total > limit || o.count > LIMIT_CONFIG_FILES || o.hash.len > LIMIT_CONFIG_HASH)
 		abort();
 	offer_close(&o);
+}
+
+static int
+is_secret(const uint8_t *data, size_t size)
+{
+	const size_t before = sizeof(LINK_FILE_BEFORE) - 1, after = sizeof(LINK_FILE_AFTER) - 1;
+	size_t i;
+
+	if (size != before + LINK_FILE_DIGITS + after ||
+	    memcmp(data, LINK_FILE_BEFORE, before) != 0 ||
+	    memcmp(data + size - after, LINK_FILE_AFTER, after) != 0)
+		return 0;
+	for (i = 0; i < LINK_FILE_DIGITS; i++)
+		if (data[before + i] == 0 || strchr("0123456789abcdef", data[before + i]) == NULL)
+			return 0;
+	return 1;
 }
 
 int
@@ -58,6 +77,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fd = memfd_seal("fuzz", data, size, NULL);
 	if (fd == -1)
 		return 0;
+	if ((link_file_check(fd) == 0) != is_secret(data, size))
+		abort();
 	for (self = PROC_PARENT; self < PROC_COUNT; self++)
 		if (settings_open(&s, fd, (enum proc)self, NULL) == 0) {
 			(void)settings_u64(&s, SET_HEARTBEAT);

@@ -2,7 +2,8 @@
  * fuzz_store.c: what confd reads back from disk, as a failing disk or another program would leave it:
  * the state record, a generation's meta and outcome, the identity, the cache.  The first byte says what
  * the rest is: 0 to 3 a frame's fields, which get magic, length and checksum so that they are looked
- * at; 4 bytes as they are; and 5 and more the same, as files in a directory that is then opened.  A frame
+ * at; 4 bytes as they are; 5 and more the same, as files in a directory that is then opened; 128 and more
+ * one byte of length, so many bytes of a generation's meta, and its outcome, in such a directory.  A frame
  * in which one bit has turned, or that is cut, is believed by nobody.
  */
 #include <fcntl.h>
@@ -84,9 +85,9 @@ put(int dir, const char *name, const void *data, size_t len)
 	close(fd);
 }
 
-/* A directory whose every file holds these bytes. */
+/* A directory whose every file holds these bytes, but the outcome, if there is another one. */
 static void
-open_all(const void *data, size_t len)
+open_all(const void *data, size_t len, const struct pack *outcome)
 {
 	static const char *const files[] = {"state", "identity", "cache", "generations/000001/meta",
 	    "generations/000001/outcome", "generations/000001/effective", "agent/effective.yaml"};
@@ -108,6 +109,8 @@ open_all(const void *data, size_t len)
 		abort();
 	for (i = 0; i < sizeof(files) / sizeof(files[0]); i++)
 		put(dir, files[i], data, len);
+	if (outcome != NULL)
+		put(dir, "generations/000001/outcome", outcome->data, outcome->len);
 	s = store_open(dup(dir), "effective.yaml", &env, told, NULL);
 	if (s == NULL)
 		abort(); /* damage is no reason not to open */
@@ -134,6 +137,23 @@ open_all(const void *data, size_t len)
 	memcpy(top + strlen(top) - 6, "XXXXXX", 6);
 }
 
+static void
+open_generation(const uint8_t *data, size_t size)
+{
+	size_t n = data[0] < size - 1 ? data[0] : size - 1;
+	struct pack meta, outcome;
+
+	pack_begin(&meta, "OPAMPmt1");
+	pack_raw(&meta, data + 1, n);
+	pack_begin(&outcome, "OPAMPoc1");
+	pack_raw(&outcome, data + 1 + n, size - 1 - n);
+	if (pack_finish(&meta) == -1 || pack_finish(&outcome) == -1)
+		abort();
+	open_all(meta.data, meta.len, &outcome);
+	free(meta.data);
+	free(outcome.data);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -147,6 +167,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		parse(data + 1, size - 1);
 		return 0;
 	}
+	if (data[0] >= 128) {
+		if (size > 1)
+			open_generation(data + 1, size - 1);
+		return 0;
+	}
 	pack_begin(&p, magics[data[0] % 4]);
 	pack_raw(&p, data + 1, size - 1);
 	if (pack_finish(&p) == -1)
@@ -155,7 +180,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (data[0] < 4)
 		parse(p.data, p.len);
 	else
-		open_all(p.data, p.len);
+		open_all(p.data, p.len, NULL);
 	free(p.data);
 	return 0;
 }
