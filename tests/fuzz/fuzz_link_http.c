@@ -1,7 +1,7 @@
 /*
  * fuzz_link_http.c: the bytes of an accepted connection of the agent's user, through HTTP, WebSocket
  * and OpAMP, as they come from a socket.  Input: one byte, how many bytes arrive at once (0: all;
- * the top bit: the answers are not read), then the bytes.  The secret is the digits 0 to f, four times:
+ * the top bit: the answers are read at the end only), then the bytes.  The secret is the digits 0 to f, four times:
  * without it nothing is heard.
  */
 #include <signal.h>
@@ -33,11 +33,13 @@ static void
 talk(struct child *child, struct link_server *server, const uint8_t *data, size_t size)
 {
 	size_t part = data[0] & 127, n;
-	int hears = data[0] < 128, sv[2], i;
+	int hears = data[0] < 128, little = 1, sv[2], i;
 	ssize_t sent;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sv) == -1)
 		return;
+	if (!hears) /* a pipe that is full soon */
+		(void)setsockopt(sv[0], SOL_SOCKET, SO_SNDBUF, &little, sizeof(little));
 	link_server_take(server, sv[0], AGENT);
 	for (data++, size--; size > 0; data += sent, size -= (size_t)sent) {
 		n = part == 0 || part > size ? size : part;
@@ -48,8 +50,8 @@ talk(struct child *child, struct link_server *server, const uint8_t *data, size_
 	}
 	if (hears)
 		(void)shutdown(sv[1], SHUT_WR);
-	for (i = 0; i < 4; i++)
-		turn(child, sv[1], hears);
+	for (i = 0; i < (hears ? 4 : 12); i++)
+		turn(child, sv[1], 1);
 	close(sv[1]);
 }
 

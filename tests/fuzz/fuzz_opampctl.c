@@ -82,6 +82,7 @@ static struct {
     {{"config", "nonsense"}, 2, 0, 0},
     {{"sandbox", "netd"}, 2, 0, 0},
     {{"sandbox", "nobody"}, 2, 0, 0},
+    {{"log"}, 1, 1, 5},
 };
 
 static void

@@ -85,8 +85,8 @@ static void
 converse(struct probe *p, uint8_t kind, size_t step)
 {
 	struct msg_connect m = {ENDPOINT_HEALTH, now.attempt};
-	struct linger hard = {1, 0};
 	size_t at = 0, n;
+	char request[REQUEST];
 	int sv[2];
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sv) == -1)
@@ -105,8 +105,8 @@ converse(struct probe *p, uint8_t kind, size_t step)
 	}
 	if (kind == 1)
 		timer_fires(p);
-	if (kind == 2) /* what we sent is not read: the other end sees it break */
-		(void)setsockopt(sv[1], SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
+	if (kind != 2) /* it breaks when our request was not read */
+		(void)!recv(sv[1], request, sizeof(request), MSG_DONTWAIT);
 	close(sv[1]);
 	loop(p);
 }

@@ -188,15 +188,19 @@ break_off(void)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const uint32_t record[2] = {RECORD_MAGIC, 0};
 	static struct settings settings;
+	struct record_writer w = {0};
 	static struct describe describe;
 	struct error err;
 	size_t len;
 
 	if (describe.settings == NULL) {
 		log_set_level(LOG_LEVEL_ERROR);
-		if (record_open(&settings.record, record, sizeof(record), &err) == -1 ||
+		record_put_u64(&w, SET_AGENT_TYPE, 1);
+		record_put_string(&w, SET_EXECUTABLE, "/bin/agent");
+		record_put(&w, SET_ID_ATTRIBUTES, 0, 0, "team\0x", 6);
+		if (record_finish(&w, &settings.data, &len, &err) == -1 ||
+		    record_open(&settings.record, settings.data, len, &err) == -1 ||
 		    describe_init(&describe, &settings, &err) == -1)
 			abort();
 	}

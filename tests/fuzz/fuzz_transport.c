@@ -1,7 +1,7 @@
 /*
  * fuzz_transport.c: the bytes of a server from the first on: the answer to our WebSocket handshake with
  * its interim answers, refusals and their bodies, then frames.  Input: one byte of options (1: messages
- * are answered, 2: we close after the first, 4: our bytes are never read, 8: the owner lets go within a
+ * are answered, 2: we close after the first, 4: our bytes are read at the end only, 8: the owner lets go within a
  * message, 16: we ping, 32: every time limit is over at once, 64: the server breaks off instead of
  * ending), one byte: how many bytes arrive at a time (0: all), then the bytes.  The first "@" in them
  * stands for the one right Sec-WebSocket-Accept.
@@ -167,6 +167,11 @@ talk(struct fuzz *f, int peer, const uint8_t *data, size_t size, size_t step)
 			break;
 		turn(f, peer);
 	}
+	if ((f->options & UNREAD) && !(f->options & BREAK)) { /* now they are: it goes on */
+		f->options &= (uint8_t)~UNREAD;
+		for (i = 0; i < TURNS && f->ended == 0; i++)
+			turn(f, peer);
+	}
 	if (!(f->options & BREAK))
 		(void)shutdown(peer, SHUT_WR);
 	for (i = 0; i < TURNS && f->ended == 0 && !(f->options & BREAK); i++)
@@ -186,7 +191,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	char accept[WSKEY_ACCEPT_SIZE];
 	uint8_t *bytes;
 	size_t len;
-	int sv[2];
+	int sv[2], little = 1;
 
 	if (base == NULL) {
 		log_set_level(LOG_LEVEL_ERROR);
@@ -204,6 +209,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	set.step_ms = set.linger_ms = data[0] & HURRY ? 0 : 30000;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sv) == -1)
 		abort();
+	if (f.options & UNREAD) /* a pipe that is full soon */
+		(void)setsockopt(sv[0], SOL_SOCKET, SO_SNDBUF, &little, sizeof(little));
 	f.t = transport_new(base, sv[0], &set, &cb, &f, &err);
 	if (f.t == NULL)
 		abort();

@@ -112,6 +112,9 @@ class Reason:
         parts = [p.strip() for p in self.place.split(": ", 2)]
         if len(parts) != 3 or self.why == "":
             sys.exit("tests/fuzz/unreached:%d: 'file: function: line -- reason' belongs there" % number)
+        for test in re.findall(r"tests/[a-z0-9_/]+\.[a-z]+", self.why):
+            if not os.path.exists(os.path.join(TREE, test)):
+                sys.exit("tests/fuzz/unreached:%d: there is no %s" % (number, test))
         self.never = parts[2] == "(never called)"
         self.patterns = [re.compile(re.escape(p).replace(r"\*", ".*") + r"\Z") for p in parts]
 
@@ -147,7 +150,7 @@ def share(pair):
 
 def parsers(build, work, pool):
     """The table of targets.  Gives the sources of all of them, problems, and what was run."""
-    (wanted, judged), sources, problems = table(), {}, []
+    (wanted, judged), sources, problems, shares = table(), {}, [], {}
     for program in glob.glob(os.path.join(TREE, "tests/fuzz/fuzz_*.c")):
         name = os.path.basename(program)[5:-2]
         if name not in wanted:
@@ -173,9 +176,12 @@ def parsers(build, work, pool):
                                             share(mine[path].reached()), share(got)))
         for path in mine:
             sources.setdefault(path, Source(path)).add(mine[path])
+        shares[name] = 100 * total[0] // total[1]
         if total[1] and 100 * total[0] / total[1] < wanted[name][0]:
             problems.append("%s: %d of %d branches reached, at least %d %% must be (tests/fuzz/parsers)" %
                             (name, total[0], total[1], wanted[name][0]))
+    if "--floors" in sys.argv:  # for tests/fuzz/parsers, after a change of what is reached
+        print("floors: " + " ".join("%s %d%%" % (n, max(0, shares[n] - 2)) for n in shares))
     both = [sum(x) for x in zip(*(s.reached() for s in sources.values()))]
     ways = [sum(x) for x in zip(*(s.branches_reached() for s in sources.values()))]
     print("%-18s %6d  %-28s %s %s" % ("together", sum(r[2] for r in runs.values()), "%d files" % len(sources),
