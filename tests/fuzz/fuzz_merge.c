@@ -2,9 +2,9 @@
  * fuzz_merge.c: opampd-merge's own reading of what confd, which may be taken over, hands it: the
  * parameters, the offer, local files in the wrong number.  What must hold: one answer, and a refusal says
  * why.  Input: u8 how (2: check, not compose; 4: the parameters are given raw; 8: so is the offer; 16:
- * there is no offer; 32: two of them), then parts: u16 length (little end first) and bytes: the parameters (entries of u8
- * key, u8 length, bytes, unless raw), the offer (one file's body, unless raw), for check the result to
- * judge, then local files.
+ * there is no offer; 32: two of them; 64: the result to judge is given raw), then parts: u16 length
+ * (little end first) and bytes: the parameters (entries of u8 key, u8 length, bytes, unless raw), the offer
+ * (one file's body, unless raw), for check the result, then local files.
  */
 #include <setjmp.h>
 #include <stdint.h>
@@ -24,7 +24,6 @@ static int fuzz_add(struct expansion_list *l, const char *text, size_t len);
 static int fuzz_offer(
     struct offer *o, const void *data, size_t len, size_t limit, struct error *err);
 static int fuzz_finish(struct record_writer *w, char **data, size_t *len, struct error *err);
-static int fuzz_run(const struct compose_input *in, struct compose_result *out, struct error *err);
 static void fuzz_answer(uint32_t status, size_t len);
 static void fuzz_end(void) __attribute__((noreturn));
 
@@ -36,7 +35,6 @@ static void fuzz_end(void) __attribute__((noreturn));
 #define expansion_add(l, text, n)          fuzz_add(l, text, n)
 #define offer_open(o, data, n, limit, err) fuzz_offer(o, data, n, limit, err)
 #define record_finish(w, data, n, err)     fuzz_finish(w, data, n, err)
-#define compose_run(in, out, err)          fuzz_run(in, out, err)
 #define child_send_blob(c, to, type, a, tail, tail_len, data, len)                                 \
 	((void)(data), fuzz_answer((a)->status, len))
 #define child_exit(c, status) fuzz_end()
@@ -48,7 +46,6 @@ static void fuzz_end(void) __attribute__((noreturn));
 #undef expansion_add
 #undef offer_open
 #undef record_finish
-#undef compose_run
 
 #define OWNED 65536
 
@@ -59,7 +56,6 @@ static struct {
 	size_t count;
 	struct expansion_list *list;
 	struct offer *offer;
-	struct compose_result *result;
 } owned;
 static jmp_buf end;
 static int answers;
@@ -100,15 +96,6 @@ fuzz_finish(struct record_writer *w, char **data, size_t *len, struct error *err
 	return r;
 }
 
-static int
-fuzz_run(const struct compose_input *in, struct compose_result *out, struct error *err)
-{
-	int r = compose_run(in, out, err);
-
-	owned.result = r == 0 ? out : NULL;
-	return r;
-}
-
 static void
 fuzz_answer(uint32_t status, size_t len)
 {
@@ -125,11 +112,8 @@ fuzz_end(void)
 		expansion_list_free(owned.list);
 	if (owned.offer != NULL)
 		offer_close(owned.offer);
-	if (owned.result != NULL)
-		free(owned.result->data);
 	owned.list = NULL;
 	owned.offer = NULL;
-	owned.result = NULL;
 	longjmp(end, 1);
 }
 
@@ -183,6 +167,20 @@ make_parameters(const uint8_t *p, size_t len)
 	return fd;
 }
 
+/* The bytes as the first merge hands them on. */
+static int
+make_result(const uint8_t *p, size_t len)
+{
+	struct record_writer w = {0};
+	int fd;
+
+	record_put(&w, RESULT_EFFECTIVE, 0, 0, p, len);
+	fd = record_finish_memfd(&w, "result", NULL);
+	if (fd == -1)
+		abort();
+	return fd;
+}
+
 static int
 make_offer(const uint8_t *p, size_t len)
 {
@@ -214,8 +212,9 @@ give(struct merge *me, uint32_t kind, uint32_t index, int fd)
 static void
 drop(struct input *in)
 {
+	memfd_view_end(&in->view);
 	if (in->fd < 0)
-		return; /* its data is calloc's: owned */
+		return; /* its data was the view's, or is calloc's: owned */
 	free(in->data);
 	close(in->fd);
 }
@@ -247,7 +246,7 @@ hand_all(struct merge *me, uint8_t how, struct bytes *in)
 		give(me, FILE_REMOTE, 0, how & 8 ? hand_over(p, n) : make_offer(p, n));
 	if (how & 2) {
 		n = part(in, &p);
-		give(me, FILE_EMITTED, 0, hand_over(p, n));
+		give(me, FILE_EMITTED, 0, how & 64 ? hand_over(p, n) : make_result(p, n));
 	}
 	for (i = 0; in->left > 2 && i < 8; i++) {
 		n = part(in, &p);

@@ -30,7 +30,8 @@ def measure():
 def none(*beginnings):
     problems = [l[len("NOT AS IT MUST BE: "):] for l in report if l.startswith("NOT AS IT MUST BE: ")]
     mine = [p for p in problems if any(b in p for b in beginnings)]
-    assert report and not mine, "\n" + "\n".join(mine)
+    assert any(l.startswith("together") for l in report), "it was not measured"
+    assert not mine, "\n" + "\n".join(mine)
 
 
 tap.run([
