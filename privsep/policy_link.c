@@ -30,6 +30,7 @@ static const struct syscall_rule syscalls[] = {
     CALL("writev", "the agent's connection and probe"),
     CALL1("ioctl", EQ(1, FIONREAD), "how much has arrived"),
     /* SHUT_RD would end the listener, which the parent and every later link share, for good */
+    CALL1("clock_gettime", EQ(0, CLOCK_PROCESS_CPUTIME_ID), "what a peer's bytes cost"),
     CALL1("shutdown", EQ(1, SHUT_WR), "leaving"),
     END_OF_CALLS,
 };

@@ -24,6 +24,7 @@ static const struct syscall_rule syscalls[] = {
     CALL1("time", EQ(0, 0), "OpenSSL: is a certificate valid today", NO_VDSO),
     CALL("read", "the connection"),
     CALL("write", "the connection, under TLS too"),
+    CALL1("clock_gettime", EQ(0, CLOCK_PROCESS_CPUTIME_ID), "what a peer's bytes cost"),
     CALL1("shutdown", EQ(1, SHUT_WR), "leaving"),
     END_OF_CALLS,
 };
