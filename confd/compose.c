@@ -281,6 +281,9 @@ check_emitted(struct composer *c)
 {
 	const struct yaml_node *at;
 
+	c->out->sum = tree_sum(c->tree.root);
+	if (c->out->len > COMPOSE_READ_BACK)
+		return 0;
 	if (tree_matches(c->tree.root, c->out->data, c->out->len, &at, c->err) == 0)
 		return 0;
 	if (at == NULL)
@@ -340,6 +343,10 @@ compose_check(const struct compose_input *in, const char *emitted, size_t len, s
 
 	if (r == 0 && tree.root == NULL)
 		r = error_set(err, "the result is empty");
+	if (r == 0 && in->sum != 0 && in->sum != tree_sum(tree.root))
+		r = error_set(err,
+		    "a text in it cannot be written so that it reads as it was meant: "
+		    "quote those with unusual characters");
 	if (r == 0)
 		r = collect_local(in, &known, err);
 	if (r == 0)

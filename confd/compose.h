@@ -19,7 +19,10 @@
 #define CONFD_COMPOSE_H
 
 #include "expansion.h"
+#include "privsep/limits.h"
 #include "privsep/offer.h"
+
+#define COMPOSE_READ_BACK MIB /* what is longer is compared by its sum, by the second look */
 
 enum noop_form {
 	NOOP_NONE,
@@ -50,15 +53,21 @@ struct compose_input {
 	size_t local_count;
 	const struct offer *remote; /* NULL: none */
 	struct expansion_list allowed;
+	uint64_t
+	    sum; /* for compose_check: of what was emitted, from compose_run; 0: not compared */
 };
 
 struct compose_result {
 	char *data; /* malloc'd */
 	size_t len;
+	uint64_t sum;       /* of what was meant (tree_sum) */
 	char warning[1024]; /* "" or one text for the log; several are joined by "; " */
 };
 
-/* out->data is the caller's to free; on error it is NULL. */
+/*
+ * out->data is the caller's to free; on error it is NULL.  What was written is read back and compared here, with
+ * the place of what differs, or, if it is large, by compose_check, which reads it anyway.
+ */
 int compose_run(const struct compose_input *in, struct compose_result *out, struct error *err);
 
 /*

@@ -92,12 +92,10 @@ static size_t
 next_opening(const char *s, size_t len, size_t from)
 {
 	size_t i = from, run;
+	const char *dollar;
 
-	while (i < len) {
-		if (s[i] != '$') {
-			i++;
-			continue;
-		}
+	while (i < len && (dollar = memchr(s + i, '$', len - i)) != NULL) {
+		i = (size_t)(dollar - s);
 		for (run = 0; i < len && s[i] == '$'; i++)
 			run++;
 		if (i < len && s[i] == '{' && run % 2 == 1)

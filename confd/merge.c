@@ -266,6 +266,7 @@ run_compose(struct merge *me, const struct compose_input *in)
 	if (compose_run(in, &out, &err) == -1)
 		refuse(me, err.text);
 	record_put(&w, RESULT_EFFECTIVE, 0, 0, out.data, out.len);
+	record_put_u64(&w, RESULT_SUM, out.sum);
 	free(out.data);
 	if (out.warning[0] != '\0')
 		record_put_string(&w, RESULT_WARNING, out.warning);
@@ -275,7 +276,7 @@ run_compose(struct merge *me, const struct compose_input *in)
 }
 
 static void
-run_check(struct merge *me, const struct compose_input *in)
+run_check(struct merge *me, struct compose_input *in)
 {
 	struct record_entry e;
 	struct record result;
@@ -286,6 +287,9 @@ run_check(struct merge *me, const struct compose_input *in)
 		refuse(me, err.text);
 	if (!record_find(&result, RESULT_EFFECTIVE, &e) || e.len > LIMIT_YAML_OUTPUT)
 		refuse(me, "there is no configuration to check");
+	in->sum = record_u64(&result, RESULT_SUM, 0);
+	if (in->sum == 0 && e.len > COMPOSE_READ_BACK)
+		refuse(me, "it is not known what the configuration should be");
 	if (compose_check(in, e.value, e.len, &err) == -1)
 		refuse(me, err.text);
 	answer(me, MERGE_DONE_OK, "", 0);

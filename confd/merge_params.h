@@ -21,6 +21,7 @@ enum merge_result_key {
 	RESULT_NONE,
 	RESULT_EFFECTIVE, /* the merged bytes */
 	RESULT_WARNING,   /* text */
+	RESULT_SUM,       /* u64: compose.h */
 };
 
 #endif

@@ -377,13 +377,29 @@ same_tag(const struct yaml_node *a, const struct yaml_node *b)
 	return strcmp(a->tag, b->tag) == 0;
 }
 
-/* No schema makes anything else of it than a string, plain or not. */
-static int
-always_string(const struct yaml_node *n)
+/* How many bytes from s on are letters, digits and the like: by eights, since most of a file is. */
+static size_t
+plain_run(const unsigned char *s, size_t len)
+{
+	const uint64_t ones = 0x0101010101010101u, highs = ones << 7;
+	uint64_t w;
+	size_t i;
+
+	for (i = 0; i + sizeof(w) <= len; i += sizeof(w)) {
+		memcpy(&w, s + i, sizeof(w));
+		/* a byte below 0x20, of 0x7f, or above: its high bit is set here */
+		if (((w | (w - ones * 0x20) | (w + ones)) & highs) != 0)
+			break;
+	}
+	return i;
+}
+
+int
+tree_always_string(const struct yaml_node *n)
 {
 	size_t i;
 
-	for (i = 0; i < n->len; i++)
+	for (i = plain_run((const unsigned char *)n->value, n->len); i < n->len; i++)
 		if (n->value[i] == '\n' || n->value[i] == '\t' || (n->value[i] & 0x80) != 0)
 			return 1;
 	return 0;
@@ -392,8 +408,8 @@ always_string(const struct yaml_node *n)
 static int
 same_scalar(const struct yaml_node *a, const struct yaml_node *b)
 {
-	return same_text(a, b->value, b->len) &&
-	       ((a->style == PLAIN) == (b->style == PLAIN) || (a->tag == NULL && always_string(a)));
+	return same_text(a, b->value, b->len) && ((a->style == PLAIN) == (b->style == PLAIN) ||
+						     (a->tag == NULL && tree_always_string(a)));
 }
 
 int
@@ -487,23 +503,6 @@ printable(uint32_t c)
 {
 	return c == '\t' || c == '\n' || c == '\r' || (c >= 0x20 && c <= 0x7e) || c == 0x85 ||
 	       (c >= 0xa0 && c != 0xfffe && c != 0xffff);
-}
-
-/* How many bytes from s on are letters, digits and the like: by eights, since most of a file is. */
-static size_t
-plain_run(const unsigned char *s, size_t len)
-{
-	const uint64_t ones = 0x0101010101010101u, highs = ones << 7;
-	uint64_t w;
-	size_t i;
-
-	for (i = 0; i + sizeof(w) <= len; i += sizeof(w)) {
-		memcpy(&w, s + i, sizeof(w));
-		/* a byte below 0x20, of 0x7f, or above: its high bit is set here */
-		if (((w | (w - ones * 0x20) | (w + ones)) & highs) != 0)
-			break;
-	}
-	return i;
 }
 
 /*

@@ -114,6 +114,15 @@ const struct yaml_node *tree_difference(
 /* The same for two nodes by themselves, whatever is in them. */
 int tree_same_node(const struct yaml_node *a, const struct yaml_node *b);
 
+/*
+ * A sum over all of it, never 0: trees that tree_equal takes for one have one sum, and two others by accident hardly ever.
+ * It says that nothing was changed on the way, not that nobody meant to.
+ */
+uint64_t tree_sum(const struct yaml_node *n);
+
+/* No schema makes anything else of its text than a string, plain or not. */
+int tree_always_string(const struct yaml_node *n);
+
 /* Plain and empty, "~" or "null": what `key:` without a value is. */
 int tree_is_null(const struct yaml_node *n);
 

@@ -1,5 +1,5 @@
 /*
- * yaml_emit.c: a tree back into YAML, by libyaml's emitter.  merge only.
+ * yaml_emit.c: a tree back into YAML, by libyaml's emitter where there is anything unusual in it.  merge only.
  * Scalars keep the style and tag they came with, so that nothing changes its type on the way.
  */
 #include <stdlib.h>
@@ -7,16 +7,10 @@
 #include <yaml.h>
 
 #include "privsep/limits.h"
-#include "yaml.h"
+#include "yaml_output.h"
 
-struct output {
-	char *data;
-	size_t len, size;
-	int too_large;
-};
-
-static int
-on_write(void *ctx, unsigned char *buffer, size_t size)
+int
+output_write(void *ctx, unsigned char *buffer, size_t size)
 {
 	struct output *o = ctx;
 	size_t want = o->size == 0 ? 4096 : o->size;
@@ -97,22 +91,32 @@ emit_document(yaml_emitter_t *emitter, const struct yaml_node *root)
 }
 
 int
-tree_emit(
-    const struct yaml_node *root, const char *head, char **data, size_t *len, struct error *err)
+tree_write_any(struct output *o, const struct yaml_node *root)
 {
-	struct output o = {0};
 	yaml_emitter_t emitter;
 	int ok;
 
 	if (!yaml_emitter_initialize(&emitter))
-		return error_set(err, "no memory for writing YAML");
-	yaml_emitter_set_output(&emitter, on_write, &o);
+		return 0;
+	yaml_emitter_set_output(&emitter, output_write, o);
 	yaml_emitter_set_unicode(&emitter, 1);
 	yaml_emitter_set_width(&emitter, -1);
-	ok = head == NULL || on_write(&o, (unsigned char *)(uintptr_t)head, strlen(head));
-	if (root != NULL)
-		ok = ok && emit_document(&emitter, root);
+	ok = emit_document(&emitter, root);
 	yaml_emitter_delete(&emitter);
+	return ok;
+}
+
+int
+tree_emit(
+    const struct yaml_node *root, const char *head, char **data, size_t *len, struct error *err)
+{
+	struct output o = {0};
+	int ok = head == NULL || output_write(&o, (unsigned char *)(uintptr_t)head, strlen(head));
+
+	if (ok && root != NULL)
+		ok = root->kind != YAML_SCALAR && root->count > 0 && tree_is_usual(root, 0)
+			 ? tree_write_usual(&o, root)
+			 : tree_write_any(&o, root);
 	if (!ok) {
 		free(o.data);
 		return error_set(err, "writing YAML: %s",

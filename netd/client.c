@@ -12,11 +12,12 @@
 #include "privsep/log.h"
 #include "wire/wire.h"
 
-#define REPORT_PENDING (256 * KIB) /* more than that unwritten: the next report waits */
-#define LEAVE_MS       3000        /* for the closing handshake */
-#define CAUSED         10          /* reports a second that the server may cause */
-#define PACE_MS        1000
-#define BUSY_MS        30000 /* the least wait for a server that is overloaded and names none */
+#define FIELD_REMOTE_CONFIG 3           /* of ServerToAgent */
+#define REPORT_PENDING      (256 * KIB) /* more than that unwritten: the next report waits */
+#define LEAVE_MS            3000        /* for the closing handshake */
+#define CAUSED              10          /* reports a second that the server may cause */
+#define PACE_MS             1000
+#define BUSY_MS             30000 /* the least wait for a server that is overloaded and names none */
 
 void
 client_later(struct client *c, enum client_timer t, uint64_t ms)
@@ -366,13 +367,15 @@ client_message(struct client *c, const uint8_t *data, size_t len)
 {
 	Opamp__Proto__V1__ServerToAgent *m = NULL;
 	const uint8_t *body;
+	struct wire_part config;
 	struct error err;
 
 	if (c->state != CLIENT_OPEN)
 		return; /* we have said goodbye */
 	if (wire_frame(data, len, &body, &len, &err) == 0)
-		m = (Opamp__Proto__V1__ServerToAgent *)wire_unpack(
-		    &opamp__proto__v1__server_to_agent__descriptor, body, len, &err);
+		m = (Opamp__Proto__V1__ServerToAgent *)wire_unpack_beside(
+		    &opamp__proto__v1__server_to_agent__descriptor, body, len, FIELD_REMOTE_CONFIG,
+		    &config, &err);
 	if (m == NULL) {
 		if (!c->malformed_told)
 			log_warn("the server sent a message that cannot be used: %s", err.text);
@@ -388,7 +391,7 @@ client_message(struct client *c, const uint8_t *data, size_t len)
 		client_never(c, CLIENT_TIMER_RESPONSE);
 		if (m->error_response == NULL) /* ER-01 */
 			heard_answer(c, m);
-		client_handle(c, m);
+		client_handle(c, m, &config);
 		report_caused(c);
 	}
 	wire_free(&m->base);

@@ -14,6 +14,7 @@
 
 #include "opamp/v1/opamp.pb-c.h"
 #include "report.h"
+#include "wire/wire.h"
 
 enum client_timer {
 	CLIENT_TIMER_CONNECT,   /* the next attempt; while one runs: it has had its time */
@@ -146,7 +147,8 @@ void client_timeout(struct client *c, enum client_timer t);
 void client_end(struct client *c);
 
 /* One ServerToAgent that is meant for us. */
-void client_handle(struct client *c, const Opamp__Proto__V1__ServerToAgent *m);
+void client_handle(
+    struct client *c, const Opamp__Proto__V1__ServerToAgent *m, const struct wire_part *config);
 
 /* For client_*.c only. */
 void client_later(struct client *c, enum client_timer t, uint64_t ms);

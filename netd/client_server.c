@@ -114,21 +114,29 @@ part_of(const char *s)
 	return (struct offer_part){s, strlen(s)};
 }
 
-/* The files in a sealed table of their own; a refusal is the server's to hear (FAILED). */
 static int
-pack_offer(struct client *c, const Opamp__Proto__V1__AgentRemoteConfig *r, struct offer *o,
-    char **data, size_t *len, struct error *err)
+make_room(struct offer *o, size_t n, struct error *err)
 {
-	const Opamp__Proto__V1__AgentConfigMap *map = r->config;
-	struct offer check;
-	size_t i, n = map == NULL ? 0 : map->n_config_map;
-
 	if (n > LIMIT_CONFIG_FILES)
 		return error_set(err, "configuration of %zu files, more than the %u allowed", n,
 		    LIMIT_CONFIG_FILES);
 	o->files = calloc(n + 1, sizeof(*o->files));
 	if (o->files == NULL)
 		return error_set(err, "no memory for a configuration of %zu files", n);
+	o->count = (uint32_t)n;
+	o->empty_map = n == 0;
+	return 0;
+}
+
+static int
+files_of(const Opamp__Proto__V1__AgentRemoteConfig *r, struct offer *o, struct error *err)
+{
+	const Opamp__Proto__V1__AgentConfigMap *map = r->config;
+	size_t i, n = map == NULL ? 0 : map->n_config_map;
+
+	o->hash = (struct offer_part){(const char *)r->config_hash.data, r->config_hash.len};
+	if (make_room(o, n, err) == -1)
+		return -1;
 	for (i = 0; i < n; i++) {
 		const Entry *e = map->config_map[i];
 
@@ -140,9 +148,57 @@ pack_offer(struct client *c, const Opamp__Proto__V1__AgentRemoteConfig *r, struc
 		o->files[i].body =
 		    (struct offer_part){(const char *)e->value->body.data, e->value->body.len};
 	}
-	o->count = (uint32_t)n;
-	o->empty_map = n == 0;
-	o->hash = (struct offer_part){(const char *)r->config_hash.data, r->config_hash.len};
+	return 0;
+}
+
+/* A field of bytes or text; of several the last counts. */
+static struct offer_part
+bytes_at(const struct wire_part *message, uint32_t field)
+{
+	struct wire_part p;
+
+	if (wire_field(message->data, message->len, field, &p) == 0)
+		return part_of("");
+	return (struct offer_part){(const char *)p.data, p.len};
+}
+
+/*
+ * The same from the wire, for a large one, which is then copied once.  0: it is in pieces that have to be put
+ * together first, which nobody sends.
+ */
+static int
+files_at(const struct wire_part *config, struct offer *o, struct error *err)
+{
+	struct wire_part map, entry, value;
+	struct wire_walk walk;
+	uint32_t field;
+	size_t n = 0;
+
+	o->hash = bytes_at(config, 2);
+	if (wire_field(config->data, config->len, 1, &map) != 1)
+		return 0;
+	if (make_room(o, wire_field(map.data, map.len, 1, &entry), err) == -1)
+		return -1;
+	walk = (struct wire_walk){map.data, map.data + map.len};
+	while (n < o->count && wire_next(&walk, &field, &entry)) {
+		if (field != 1)
+			continue;
+		if (wire_field(entry.data, entry.len, 2, &value) > 1)
+			return 0;
+		o->files[n].name = bytes_at(&entry, 1);
+		o->files[n].body = bytes_at(&value, 1);
+		o->files[n++].type = bytes_at(&value, 2);
+	}
+	return 1;
+}
+
+/* In a sealed table of its own; a refusal is the server's to hear (FAILED). */
+static int
+pack_offer(
+    const struct client *c, const struct offer *o, char **data, size_t *len, struct error *err)
+{
+	struct offer check;
+
 	if (offer_pack(o, c->set.config_size, data, len, err) == -1)
 		return -1;
 	if (offer_open(&check, *data, *len, c->set.config_size, err) == -1) {
@@ -165,31 +221,67 @@ say_refused(struct client *c, const char *why)
 	log_warn("the server's configuration is refused: %s", why);
 }
 
+/* good: o is whole; otherwise err says what is wrong with it, and its hash is all there is. */
+static void
+take_offer(struct client *c, const struct offer *o, int good, struct error *err)
+{
+	struct msg_offer m;
+	size_t len = 0;
+	char *data = NULL;
+
+	if (!good || pack_offer(c, o, &data, &len, err) == -1) {
+		say_refused(c, err->text);
+		if (o->hash.len <= LIMIT_CONFIG_HASH)
+			(void)report_refused(c->report, o->hash.data, o->hash.len, err->text);
+		return;
+	}
+	report_offered(c->report, o->hash.data, o->hash.len);
+	m = (struct msg_offer){.flags = o->empty_map ? OFFER_EMPTY_MAP : 0, .files = o->count};
+	client_offer(c, &m, data, len);
+}
+
 static void
 handle_config(struct client *c, const Opamp__Proto__V1__AgentRemoteConfig *r)
 {
 	struct offer o = {0};
-	struct msg_offer m;
 	struct error err;
-	size_t len = 0;
-	char *data = NULL;
+	int good;
 
 	if (!CAPABLE(c, AcceptsRemoteConfig)) {
 		ignore(c, IGNORED_CONFIG);
 		return;
 	}
-	if (pack_offer(c, r, &o, &data, &len, &err) == -1) {
-		say_refused(c, err.text);
-		if (r->config_hash.len <= LIMIT_CONFIG_HASH)
-			(void)report_refused(
-			    c->report, r->config_hash.data, r->config_hash.len, err.text);
-	} else {
-		report_offered(c->report, o.hash.data, o.hash.len);
-		m = (struct msg_offer){
-		    .flags = o.empty_map ? OFFER_EMPTY_MAP : 0, .files = o.count};
-		client_offer(c, &m, data, len);
-	}
+	good = files_of(r, &o, &err) == 0;
+	take_offer(c, &o, good, &err);
 	free(o.files);
+}
+
+static void
+handle_large_config(struct client *c, const struct wire_part *part)
+{
+	Opamp__Proto__V1__AgentRemoteConfig *r;
+	struct offer o = {0};
+	struct error err;
+	int found;
+
+	if (!CAPABLE(c, AcceptsRemoteConfig)) {
+		ignore(c, IGNORED_CONFIG);
+		return;
+	}
+	found = files_at(part, &o, &err);
+	if (found != 0)
+		take_offer(c, &o, found == 1, &err);
+	free(o.files);
+	if (found != 0)
+		return;
+	r = (Opamp__Proto__V1__AgentRemoteConfig *)wire_unpack(
+	    &opamp__proto__v1__agent_remote_config__descriptor, part->data, part->len, &err);
+	if (r == NULL) {
+		say_refused(c, err.text);
+		return;
+	}
+	handle_config(c, r);
+	wire_free(&r->base);
 }
 
 static void
@@ -207,7 +299,7 @@ handle_rest(struct client *c, const Message *m)
 }
 
 void
-client_handle(struct client *c, const Message *m)
+client_handle(struct client *c, const Message *m, const struct wire_part *config)
 {
 	if (m->error_response != NULL) {
 		handle_error(c, m->error_response);
@@ -222,7 +314,9 @@ client_handle(struct client *c, const Message *m)
 		handle_identification(c, &m->agent_identification->new_instance_uid);
 	if (m->flags & OPAMP__PROTO__V1__SERVER_TO_AGENT_FLAGS__ServerToAgentFlags_ReportFullState)
 		c->full_wanted = 1;
-	if (m->remote_config != NULL)
+	if (config->data != NULL)
+		handle_large_config(c, config);
+	else if (m->remote_config != NULL)
 		handle_config(c, m->remote_config);
 	handle_rest(c, m);
 }

@@ -228,43 +228,49 @@ wire_scan_known(
 	return s.unknown == 0;
 }
 
-size_t
-wire_field(const uint8_t *data, size_t len, uint32_t field, struct wire_part *part)
+int
+wire_next(struct wire_walk *w, uint32_t *field, struct wire_part *part)
 {
-	struct bytes b = {data, data + len};
+	struct bytes b = {w->p, w->end};
 	uint64_t tag, v;
-	size_t found = 0;
 
-	*part = (struct wire_part){0};
 	while (b.p < b.end) {
 		const uint8_t *begin = b.p;
 
-		if (varint(&b, &tag) == -1)
+		if (varint(&b, &tag) == -1 ||
+		    ((tag & 7) != 1 && (tag & 7) != 5 && varint(&b, &v) == -1))
 			return 0;
-		switch (tag & 7) {
-		case 0:
-			if (varint(&b, &v) == -1)
-				return 0;
+		if ((tag & 7) == 0)
 			continue;
-		case 1:
-		case 5:
+		if ((tag & 7) != 2)
 			v = (tag & 7) == 1 ? 8 : 4;
-			break;
-		case 2:
-			if (varint(&b, &v) == -1)
-				return 0;
-			break;
-		default:
-			return 0;
-		}
 		if (v > (uint64_t)(b.end - b.p))
 			return 0;
-		if (tag == ((uint64_t)field << 3 | 2)) {
-			found++;
+		if ((tag & 7) == 2) {
+			*field = (uint32_t)(tag >> 3);
 			*part = (struct wire_part){b.p, (size_t)v, begin, b.p + v};
+			w->p = b.p + v;
+			return 1;
 		}
 		b.p += v;
 	}
+	return 0;
+}
+
+size_t
+wire_field(const uint8_t *data, size_t len, uint32_t field, struct wire_part *part)
+{
+	struct wire_walk w = {data, data + len};
+	struct wire_part one;
+	size_t found = 0;
+	uint32_t number;
+
+	*part = (struct wire_part){0};
+	while (wire_next(&w, &number, &one))
+		if (number == field) {
+			*part = one;
+			found++;
+		}
 	return found;
 }
 

@@ -42,6 +42,13 @@ struct wire_part { /* a length-delimited field, borrowed from its message */
 	const uint8_t *begin, *end; /* with its key and length */
 };
 
+struct wire_walk { /* over a scanned message: {data, data + len} at first */
+	const uint8_t *p, *end;
+};
+
+/* The next length-delimited field, others are passed over; 0: there is none. */
+int wire_next(struct wire_walk *w, uint32_t *field, struct wire_part *part);
+
 /* How many fields of that number a scanned message has, and the last of them; 0 for other wire types. */
 size_t wire_field(const uint8_t *data, size_t len, uint32_t field, struct wire_part *part);
 

@@ -298,6 +298,80 @@ test_CF_04_CF_07_CF_08_offers(void **state)
 }
 
 static void
+offered(struct fake *f, unsigned count, const void *body, size_t len)
+{
+	struct offer o;
+	struct error err;
+
+	assert_int_equal(f->offers, count);
+	assert_int_equal(f->offer.files, 2);
+	assert_int_equal(offer_open(&o, f->offer_data, f->offer_len, MIB, &err), 0);
+	assert_int_equal(o.hash.len, 4);
+	assert_memory_equal(o.hash.data, "hash", 4);
+	assert_int_equal(o.files[0].name.len, 1);
+	assert_memory_equal(o.files[0].name.data, "b", 1);
+	assert_int_equal(o.files[0].type.len, 9);
+	assert_memory_equal(o.files[0].type.data, "text/yaml", 9);
+	assert_int_equal(o.files[0].body.len, len);
+	assert_memory_equal(o.files[0].body.data, body, len);
+	assert_memory_equal(o.files[1].name.data, "a", 1);
+	assert_int_equal(o.files[1].body.len, 0);
+	offer_close(&o);
+	client_credit(&f->c);
+}
+
+/* A large one is not unpacked; what comes of it is the same, whatever form it has. */
+static void
+test_CF_04_large_offers(void **state)
+{
+	static uint8_t body[100000], packed[200100], whole[200200];
+	static const uint8_t unknown[] = {0x98, 0x06, 0x01}; /* field 99 */
+	struct remote r;
+	struct fake f;
+	size_t len, i, head;
+
+	(void)state;
+	for (i = 0; i < sizeof(body); i++)
+		body[i] = (uint8_t)(i * 7);
+	open_up(&f);
+	f.c.set.config_size = MIB;
+	make_remote(&r, "hash", 2);
+	r.files[0].body.data = body;
+	r.files[0].body.len = sizeof(body);
+	r.files[0].content_type = (char *)(uintptr_t) "text/yaml";
+	r.entries[1].value = NULL;
+	say(&f, &r.a);
+	offered(&f, 1, body, sizeof(body));
+
+	/* its configuration in two pieces, which are to be put together; and what nobody knows */
+	len = opamp__proto__v1__agent_remote_config__pack(&r.rc, packed);
+	r.rc.config = NULL;
+	len += opamp__proto__v1__agent_remote_config__pack(&r.rc, packed + len);
+	r.rc.config = &r.map;
+	r.map.n_config_map = 0;
+	len += opamp__proto__v1__agent_remote_config__pack(&r.rc, packed + len);
+	memcpy(packed + len, unknown, sizeof(unknown));
+	len += sizeof(unknown);
+	whole[0] = 0;
+	head = 1 + opamp__proto__v1__server_to_agent__pack(
+		       &(Answer)OPAMP__PROTO__V1__SERVER_TO_AGENT__INIT, whole + 1);
+	whole[head++] = 3 << 3 | 2;
+	for (i = len; i >= 0x80; i >>= 7)
+		whole[head++] = (uint8_t)(i | 0x80);
+	whole[head++] = (uint8_t)i;
+	memcpy(whole + head, packed, len);
+	client_message(&f.c, whole, head + len);
+	offered(&f, 2, body, sizeof(body));
+
+	/* too large: the server is told, with its hash */
+	f.c.set.config_size = 1000;
+	r.map.n_config_map = 2;
+	say(&f, &r.a);
+	assert_int_equal(f.offers, 2);
+	clear(&f);
+}
+
+static void
 test_offers_while_confd_is_away(void **state)
 {
 	struct remote r;
@@ -527,6 +601,7 @@ main(void)
 	    cmocka_unit_test(test_ID_03_bad_uids),
 	    cmocka_unit_test(test_ID_04_another_uid),
 	    cmocka_unit_test(test_CF_04_CF_07_CF_08_offers),
+	    cmocka_unit_test(test_CF_04_large_offers),
 	    cmocka_unit_test(test_offers_while_confd_is_away),
 	    cmocka_unit_test(test_SZ_01_CF_08_offers_that_cannot_be),
 	    cmocka_unit_test(test_reports_that_the_server_causes_are_paced),

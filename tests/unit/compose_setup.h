@@ -71,6 +71,7 @@ composed(struct setup *s)
 
 	if (compose_run(&s->in, &out, &err) == -1)
 		fail_msg("%s", err.text);
+	s->in.sum = out.sum;
 	if (compose_check(&s->in, out.data, out.len, &err) == -1)
 		fail_msg("%s", err.text);
 	/* the copy of the text must outlive the tree's names only */

@@ -431,6 +431,34 @@ test_SE_05_many_keys_and_extensions_in_time(void **state)
 	assert_true(seconds() - start < 60); /* quadratic would be minutes */
 }
 
+/* A large one is compared by the second look, which knows what it should be. */
+static void
+test_a_large_one_is_as_it_was_meant(void **state)
+{
+	size_t size = 2 * MIB, n = 0, i;
+	char *text = malloc(size), *at;
+	struct compose_result out;
+	struct error err;
+	struct setup s;
+
+	(void)state;
+	for (i = 0; i < 60000; i++)
+		n += (size_t)snprintf(text + n, size - n, "key%zu: a value, no %zu\n", i, i);
+	init(&s);
+	remote(&s, "r", text);
+	assert_int_equal(compose_run(&s.in, &out, &err), 0);
+	assert_true(out.len > COMPOSE_READ_BACK);
+	s.in.sum = out.sum;
+	assert_int_equal(compose_check(&s.in, out.data, out.len, &err), 0);
+	at = strstr(out.data, "no 54321");
+	assert_non_null(at);
+	at[0] = 'N';
+	assert_int_equal(compose_check(&s.in, out.data, out.len, &err), -1);
+	assert_non_null(strstr(err.text, "cannot be written so that it reads as it was meant"));
+	free(out.data);
+	free(text);
+}
+
 int
 main(void)
 {
@@ -450,6 +478,7 @@ main(void)
 	    cmocka_unit_test(test_CF_12_bytes_of_a_remote_body),
 	    cmocka_unit_test(test_local_files),
 	    cmocka_unit_test(test_what_cannot_be_written_is_named),
+	    cmocka_unit_test(test_a_large_one_is_as_it_was_meant),
 	    cmocka_unit_test(test_SE_05_many_keys_and_extensions_in_time),
 	};
 

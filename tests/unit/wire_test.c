@@ -77,6 +77,67 @@ test_CP_07_unknown_fields_are_dropped(void **state)
 	wire_free(&m->base);
 }
 
+/* One large field stays where it is; all else is as if the message were unpacked whole. */
+static void
+test_a_large_field_stays_where_it_is(void **state)
+{
+	static uint8_t body[70000], in[200000], twice[400000];
+	Opamp__Proto__V1__AgentConfigFile file = OPAMP__PROTO__V1__AGENT_CONFIG_FILE__INIT;
+	Opamp__Proto__V1__AgentConfigMap__ConfigMapEntry
+	    entry = OPAMP__PROTO__V1__AGENT_CONFIG_MAP__CONFIG_MAP_ENTRY__INIT,
+	    *entries[1] = {&entry};
+	Opamp__Proto__V1__AgentConfigMap map = OPAMP__PROTO__V1__AGENT_CONFIG_MAP__INIT;
+	Opamp__Proto__V1__EffectiveConfig e = OPAMP__PROTO__V1__EFFECTIVE_CONFIG__INIT;
+	Opamp__Proto__V1__AgentToServer m = OPAMP__PROTO__V1__AGENT_TO_SERVER__INIT, *out;
+	struct wire_part part;
+	struct error err;
+	size_t len;
+
+	(void)state;
+	file.body.data = body;
+	file.body.len = sizeof(body);
+	entry.value = &file;
+	map.config_map = entries;
+	map.n_config_map = 1;
+	e.config_map = &map;
+	m.effective_config = &e;
+	m.sequence_num = 7;
+	m.flags = 1;
+	len = opamp__proto__v1__agent_to_server__pack(&m, in);
+	out = (Opamp__Proto__V1__AgentToServer *)(void *)wire_unpack_beside(
+	    TO_SERVER, in, len, 6, &part, &err);
+	assert_non_null(out);
+	assert_int_equal(out->sequence_num, 7);
+	assert_int_equal(out->flags, 1);
+	assert_null(out->effective_config);
+	assert_int_equal(part.len, opamp__proto__v1__effective_config__get_packed_size(&e));
+	assert_int_equal(wire_scan_known(&opamp__proto__v1__effective_config__descriptor, part.data,
+			     part.len, &err),
+	    1);
+	wire_free(&out->base);
+	/* twice: protobuf merges them */
+	memcpy(twice, in, len);
+	memcpy(twice + len, in, len);
+	out = (Opamp__Proto__V1__AgentToServer *)(void *)wire_unpack_beside(
+	    TO_SERVER, twice, 2 * len, 6, &part, &err);
+	assert_non_null(out);
+	assert_null(part.data);
+	assert_int_equal(out->effective_config->config_map->n_config_map, 2);
+	wire_free(&out->base);
+	/* small */
+	file.body.len = 10;
+	len = opamp__proto__v1__agent_to_server__pack(&m, in);
+	out = (Opamp__Proto__V1__AgentToServer *)(void *)wire_unpack_beside(
+	    TO_SERVER, in, len, 6, &part, &err);
+	assert_non_null(out);
+	assert_null(part.data);
+	assert_int_equal(out->effective_config->config_map->config_map[0]->value->body.len, 10);
+	wire_free(&out->base);
+	/* what nobody knows, inside */
+	assert_int_equal(wire_scan_known(TO_SERVER, (const uint8_t *)"\x98\x06\x01", 3, &err), 0);
+	assert_int_equal(wire_scan_known(TO_SERVER, (const uint8_t *)"\x98", 1, &err), -1);
+}
+
 static void
 test_SE_05_malformed(void **state)
 {
@@ -184,6 +245,7 @@ main(void)
 	    cmocka_unit_test(test_FR_03_headers),
 	    cmocka_unit_test(test_FR_04_an_empty_message_is_one),
 	    cmocka_unit_test(test_CP_07_unknown_fields_are_dropped),
+	    cmocka_unit_test(test_a_large_field_stays_where_it_is),
 	    cmocka_unit_test(test_SE_05_malformed),
 	    cmocka_unit_test(test_I11_depth),
 	    cmocka_unit_test(test_I11_counts_and_memory),

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "confd/yaml.h"
+#include "confd/yaml_output.h"
 #include "privsep/limits.h"
 
 static int
@@ -92,6 +92,114 @@ test_CF_12_blocks_and_unicode_survive(void **state)
 	/* libyaml cannot write these plain; they are strings in any case */
 	written("a: \xf0\x9f\x98\x80 x\n", "a: \"\\U0001F600 x\"\n");
 	written("a: b\tc\n", "a: \"b\\tc\"\n");
+}
+
+static struct yaml_node *
+random_tree(struct yaml_tree *t, int depth, unsigned *dice)
+{
+	static const char characters[] =
+	    "abcXYZ0189_./+=@%^(),;<>~-${}*!?&|'[]:: : #\"\\`\t\xc3\xa9";
+	unsigned kind = depth > 4 ? 0 : (unsigned)rand_r(dice) % 4, i, n;
+	struct yaml_node *node;
+	char text[160];
+
+	if (kind < 2) {
+		n = (unsigned)rand_r(dice) % (rand_r(dice) % 20 == 0 ? 150 : 9);
+		for (i = 0; i < n; i++)
+			text[i] = characters[(unsigned)rand_r(dice) %
+					     (rand_r(dice) % 4 ? 10 : sizeof(characters) - 3)];
+		text[n] = '\0';
+		node = tree_new_plain(t, text);
+		node->style = rand_r(dice) % 3 == 0 ? 3 : 1;
+		return node;
+	}
+	node = kind == 2 ? tree_new_map(t) : tree_new_seq(t);
+	n = (unsigned)rand_r(dice) % 4;
+	for (i = 0; i < n && kind == 3; i++)
+		assert_int_equal(tree_append(t, node, random_tree(t, depth + 1, dice)), 0);
+	for (i = 0; i < n && kind == 2; i++)
+		assert_int_equal(tree_set_node(t, node, random_tree(t, 9, dice),
+				     random_tree(t, depth + 1, dice)),
+		    0);
+	return node;
+}
+
+/* What is written without libyaml is what libyaml writes, to the byte. */
+static void
+test_both_writers_write_the_same(void **state)
+{
+	unsigned dice = 1, i, usual = 0;
+
+	(void)state;
+	for (i = 0; i < 200000; i++) {
+		struct output a = {0}, b = {0};
+		struct yaml_tree t = {0};
+		struct yaml_node *root = random_tree(&t, 0, &dice);
+
+		if (root->kind != YAML_SCALAR && root->count > 0 && tree_is_usual(root, 0)) {
+			usual++;
+			assert_true(tree_write_usual(&a, root));
+			assert_true(tree_write_any(&b, root));
+			if (a.len != b.len || memcmp(a.data, b.data, a.len) != 0)
+				fail_msg("ours:\n%.*slibyaml's:\n%.*s", (int)a.len, a.data,
+				    (int)b.len, b.data);
+		}
+		free(a.data);
+		free(b.data);
+		tree_free(&t);
+	}
+	assert_true(usual > 10000);
+}
+
+/* Trees that are equal have one sum, and a text says what its tree has, or where it does not. */
+static void
+test_sums_and_matches(void **state)
+{
+	static const struct {
+		const char *a, *b;
+		int same;
+		unsigned line; /* of what b does not say */
+	} cases[] = {
+	    {"x: 1\ny: [a, {b: c}]\n", "x: 1\ny:\n- a\n- b: c\n", 1, 0},
+	    {"x: a\tb\n", "x: \"a\\tb\"\n", 1, 0},
+	    {"x: 1\ny: 123\n", "x: 1\ny: \"123\"\n", 0, 2},
+	    {"x: 1\ny: 123\n", "x: 1\ny: 124\n", 0, 2},
+	    {"x: 1\ny: 123\n", "x: 1\ny: !!str 123\n", 0, 2},
+	    {"x: 1\ny: 123\n", "x: 1\n", 0, 1},
+	    {"x: 1\n", "x: 1\ny: 123\n", 0, 1},
+	    {"x: 1\ny: 2\n", "y: 2\nx: 1\n", 0, 1},
+	    {"x:\n- [a]\n- b\n", "x:\n- [a, b]\n", 0, 2},
+	    {"x:\n- a\n- b\n", "x:\n- a\n- b\n- c\n", 0, 2},
+	    {"x: {a: b}\n", "x: [a, b]\n", 0, 1},
+	    {"x: [[]]\n", "x: [[], []]\n", 0, 1},
+	    {"x: ab\ny: c\n", "x: a\ny: bc\n", 0, 1},
+	};
+	const struct yaml_node *at;
+	struct yaml_tree a, b;
+	struct error err;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_int_equal(read_text(&a, cases[i].a, YAML_LOCAL, &err), 0);
+		assert_int_equal(read_text(&b, cases[i].b, YAML_LOCAL, &err), 0);
+		assert_int_equal(tree_equal(a.root, b.root, 0), cases[i].same);
+		assert_int_equal(tree_sum(a.root) == tree_sum(b.root), cases[i].same);
+		assert_int_equal(
+		    tree_matches(a.root, cases[i].b, strlen(cases[i].b), &at, &err) == 0,
+		    cases[i].same);
+		if (!cases[i].same)
+			assert_int_equal(at->line, cases[i].line);
+		tree_free(&a);
+		tree_free(&b);
+	}
+	assert_int_equal(read_text(&a, "x: 1\n", YAML_LOCAL, &err), 0);
+	assert_int_equal(tree_matches(a.root, "x: 1\n\"", 6, &at, &err), -1);
+	assert_null(at);
+	assert_int_equal(tree_matches(a.root, "", 0, &at, &err), -1);
+	assert_ptr_equal(at, a.root);
+	assert_int_equal(tree_matches(a.root, "x: &a 1\ny: *a\n", 14, &at, &err), -1);
+	tree_free(&a);
 }
 
 static void
@@ -355,6 +463,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_CF_12_plain_scalars_stay_verbatim),
 	    cmocka_unit_test(test_CF_12_blocks_and_unicode_survive),
+	    cmocka_unit_test(test_both_writers_write_the_same),
+	    cmocka_unit_test(test_sums_and_matches),
 	    cmocka_unit_test(test_equal_sees_a_change_of_type),
 	    cmocka_unit_test(test_literal_is_quoted_and_its_dollars_doubled),
 	    cmocka_unit_test(test_SE_05_refusals_name_the_place),
