@@ -9,6 +9,7 @@
 #   make fuzz            every fuzz target, FUZZ_SECONDS each (clang)
 #   make fuzz-long       all of them in turn for FUZZ_SECONDS=7200, what is found kept and made small
 #   make coverage        what the fuzz corpora and unit tests reach
+#   make fuzz-messages   ten million messages between our processes (clang); MESSAGES=NUMBER
 #   make doc             man pages and documents, into build/doc
 #   make install         into DESTDIR, PREFIX (/usr/local), SYSCONFDIR (/etc); make uninstall
 #

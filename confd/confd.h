@@ -34,7 +34,8 @@ struct confd {
 	int uid_refused;          /* and that more came was said */
 	int uid_unsaved;          /* ours could not be stored */
 	struct confd_timer timers[APPLY_TIMERS];
-	struct event *hold, *last_call;
+	struct event *hold, *last_call, *credit;
+	int offer_credit; /* netd may send an offer; credit: it is about to be told so */
 
 	/* health, as it was reported last */
 	int health_dirty, health_sent, health_held, hold_over;
@@ -57,6 +58,7 @@ struct confd {
 int confd_message(void *ctx, struct message *m);
 void confd_peer_up(void *ctx, enum proc peer);
 void confd_peer_down(void *ctx, enum proc peer);
+void confd_give_credit(struct confd *c);
 
 /* confd_out.c */
 extern const struct apply_ops confd_ops;

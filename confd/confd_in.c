@@ -69,12 +69,32 @@ on_parent(struct confd *c, struct message *m)
 
 /* ---- netd */
 
+/* Not before this turn's messages were read: who sent two of them cannot have waited for it. */
+static void
+owe_credit(struct confd *c)
+{
+	static const struct timeval soon = {0, 0};
+
+	if (event_add(c->credit, &soon) == -1)
+		fatal("no memory for a timer");
+}
+
+void
+confd_give_credit(struct confd *c)
+{
+	c->offer_credit = 1;
+	child_send(&c->child, PROC_NETD, MSG_OFFER_CREDIT, NULL, NULL, 0, -1);
+}
+
 static int
 on_offer(struct confd *c, struct message *m)
 {
 	struct apply_bytes offer;
 	struct error err;
 
+	if (!c->offer_credit)
+		return -1;
+	c->offer_credit = 0;
 	/* a netd that comes anew hears that it is not here, and the server sends it again */
 	if (take_bytes(m, &offer, &err) == -1) {
 		log_error("reading an offer: %s", err.text);
@@ -82,7 +102,7 @@ on_offer(struct confd *c, struct message *m)
 	}
 	confd_save_uid(c); /* where one can be written the other can */
 	apply_offer(&c->apply, &offer);
-	child_send(&c->child, PROC_NETD, MSG_OFFER_CREDIT, NULL, NULL, 0, -1);
+	owe_credit(c);
 	return 0;
 }
 
@@ -253,6 +273,8 @@ confd_peer_up(void *ctx, enum proc peer)
 		return; /* main comes back to it */
 	switch (peer) {
 	case PROC_NETD:
+		(void)event_del(c->credit);
+		c->offer_credit = 1; /* netd knows that it has it */
 		confd_sync_netd(c);
 		break;
 	case PROC_LINK:
@@ -275,12 +297,15 @@ confd_peer_down(void *ctx, enum proc peer)
 
 	if (!c->ready)
 		return;
-	if (peer == PROC_LINK)
+	if (peer == PROC_LINK) {
 		apply_link_down(&c->apply);
-	else if (peer == PROC_PROCD)
+	} else if (peer == PROC_PROCD) {
 		apply_procd_down(&c->apply);
-	else if (peer == PROC_NETD)
+	} else if (peer == PROC_NETD) {
+		(void)event_del(c->credit);
+		c->offer_credit = 0;
 		c->server = (struct msg_server){.event = SERVER_LOST};
+	}
 	confd_settle(c);
 	confd_check_end(c);
 }

@@ -43,6 +43,14 @@ leave(struct confd *c)
 }
 
 static void
+on_credit(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	confd_give_credit(arg);
+}
+
+static void
 on_last_call(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
@@ -162,7 +170,8 @@ make_timers(struct confd *c)
 	}
 	c->hold = event_new(c->child.base, -1, 0, on_hold, c);
 	c->last_call = event_new(c->child.base, -1, 0, on_last_call, c);
-	return c->hold == NULL || c->last_call == NULL ? -1 : 0;
+	c->credit = event_new(c->child.base, -1, 0, on_credit, c);
+	return c->hold == NULL || c->last_call == NULL || c->credit == NULL ? -1 : 0;
 }
 
 int
@@ -213,6 +222,8 @@ confd_close(struct confd *c)
 		event_free(c->hold);
 	if (c->last_call != NULL)
 		event_free(c->last_call);
+	if (c->credit != NULL)
+		event_free(c->credit);
 	bytes_free(&c->effective);
 	free(c->description.data);
 	free(c->health_component.data);

@@ -6,26 +6,22 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <event2/event.h>
 
+#include "discard.h"
 #include "log.h"
-#include "memfd.h"
 
-#ifndef CGROUP2_SUPER_MAGIC
-#define CGROUP2_SUPER_MAGIC 0x63677270
-#endif
-#define READS_PER_TURN 32 /* other descriptors get their turn between */
+#define READS_PER_TURN 32  /* other descriptors get their turn between */
+#define DESCRIPTORS    253 /* the kernel's SCM_MAX_FD: most that can come along */
+#define UNREAD         512 /* messages thrown away at the end of a channel */
 
 struct header {
 	uint32_t type;
@@ -76,82 +72,6 @@ channel_rule_name(enum channel_rule rule)
 										    : RULE_NONE];
 }
 
-static int
-socket_is(int fd, int want_domain_unix, int want_type, int want_listen)
-{
-	int domain, type, listening;
-	socklen_t n = sizeof(int);
-
-	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &n) == -1)
-		return 0;
-	n = sizeof(int);
-	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) == -1)
-		return 0;
-	n = sizeof(int);
-	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &n) == -1)
-		return 0;
-	if (want_listen)
-		return listening && (domain == AF_INET || domain == AF_INET6 || domain == AF_UNIX);
-	if (want_domain_unix)
-		return domain == AF_UNIX && type == want_type && !listening;
-	return (domain == AF_INET || domain == AF_INET6) && type == want_type && !listening;
-}
-
-static int
-netlink_is(int fd)
-{
-	int domain;
-	socklen_t n = sizeof(domain);
-
-	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &n) == 0 && domain == AF_NETLINK;
-}
-
-int
-channel_fd_is(int fd, enum fd_kind kind)
-{
-	struct stat st;
-	struct statfs sfs;
-
-	/*
-	 * The seals and the socket's kind are the kernel's answers.  fstat may be a question to a file
-	 * system that a local user serves and that never answers: the parent, which takes only memory
-	 * files and sockets, never asks it.
-	 */
-	switch (kind) {
-	case FD_MEMFD:
-		return memfd_check(fd, LIMIT_MEMFD, NULL, NULL) == 0;
-	case FD_STREAM:
-		return socket_is(fd, 0, SOCK_STREAM, 0);
-	case FD_LISTENER:
-		return socket_is(fd, 0, 0, 1);
-	case FD_CHANNEL:
-		return socket_is(fd, 1, SOCK_SEQPACKET, 0);
-	case FD_NETLINK:
-		return netlink_is(fd);
-	default:
-		break;
-	}
-	if (fstat(fd, &st) == -1)
-		return 0;
-	switch (kind) {
-	case FD_FILE:
-		return S_ISREG(st.st_mode);
-	case FD_DIR:
-		return S_ISDIR(st.st_mode);
-	case FD_PIPE:
-		return S_ISFIFO(st.st_mode);
-	case FD_PIDFD: /* an anonymous inode, or pidfs on newer kernels: no usual file type, or regular */
-		return !S_ISDIR(st.st_mode) && !S_ISSOCK(st.st_mode) && !S_ISFIFO(st.st_mode) &&
-		       !S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode) && !S_ISLNK(st.st_mode);
-	case FD_CGROUP:
-		return S_ISREG(st.st_mode) && fstatfs(fd, &sfs) == 0 &&
-		       (unsigned long)sfs.f_type == CGROUP2_SUPER_MAGIC;
-	case FD_NONE:
-	default:
-		return 0;
-	}
-}
-
 void
 channel_trace(const struct channel *c, const char *direction, uint32_t type, size_t len, int fd)
 {
@@ -165,6 +85,64 @@ enum proc
 channel_peer(const struct channel *c)
 {
 	return c->peer;
+}
+
+/* The parent must not wait for whom a descriptor belongs to; the others end with it. */
+static void
+drop(const struct channel *c, int fd)
+{
+	if (c->self == PROC_PARENT)
+		discard_fd(fd);
+	else
+		close(fd);
+}
+
+/* Every descriptor that came along is taken out; more than one means -2. */
+static int
+descriptor_of(const struct channel *c, struct msghdr *h)
+{
+	struct cmsghdr *cm;
+	int fd = -1, count = 0, *fds;
+	size_t i, n;
+
+	for (cm = CMSG_FIRSTHDR(h); cm != NULL; cm = CMSG_NXTHDR(h, cm)) {
+		if (cm->cmsg_level != SOL_SOCKET || cm->cmsg_type != SCM_RIGHTS)
+			continue;
+		n = (cm->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		fds = (int *)(void *)CMSG_DATA(cm);
+		for (i = 0; i < n; i++) {
+			if (count++ == 0)
+				fd = fds[i];
+			else
+				drop(c, fds[i]);
+		}
+	}
+	if (count > 1) {
+		drop(c, fd);
+		return -2;
+	}
+	return fd;
+}
+
+/* All descriptors are taken, to be closed by us: the kernel would wait where drop does not. */
+static ssize_t
+take(struct channel *c, size_t size, int *fd, int *flags)
+{
+	struct iovec iov = {c->buffer, size};
+	union {
+		char space[CMSG_SPACE(DESCRIPTORS * sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	struct msghdr h = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.space};
+	ssize_t n;
+
+	h.msg_controllen = c->self == PROC_PARENT ? sizeof(control.space) : CMSG_SPACE(sizeof(int));
+	do
+		n = recvmsg(c->fd, &h, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	while (n == -1 && errno == EINTR);
+	*fd = n == -1 ? -1 : descriptor_of(c, &h);
+	*flags = h.msg_flags;
+	return n;
 }
 
 static void
@@ -191,12 +169,23 @@ stop(struct channel *c)
 static void
 release(struct channel *c)
 {
+	int i, fd, flags;
+	ssize_t n;
+
 	if (c->reading != NULL)
 		event_free(c->reading);
 	if (c->writing != NULL)
 		event_free(c->writing);
 	if (c->retry != NULL)
 		event_free(c->retry);
+	/* what nobody has read may hold descriptors too */
+	for (i = 0; c->self == PROC_PARENT && i < UNREAD; i++) {
+		n = take(c, sizeof(c->buffer) - 1, &fd, &flags);
+		if (n == -1)
+			break;
+		if (fd >= 0)
+			drop(c, fd);
+	}
 	close(c->fd);
 	free(c);
 }
@@ -265,33 +254,6 @@ told_broken(struct channel *c, enum channel_rule rule, uint32_t type)
 		c->cb->gone(c->ctx, c);
 }
 
-/* Every descriptor that came along is taken out; more than one means -2. */
-static int
-descriptor_of(struct msghdr *h)
-{
-	struct cmsghdr *cm;
-	int fd = -1, count = 0, *fds;
-	size_t i, n;
-
-	for (cm = CMSG_FIRSTHDR(h); cm != NULL; cm = CMSG_NXTHDR(h, cm)) {
-		if (cm->cmsg_level != SOL_SOCKET || cm->cmsg_type != SCM_RIGHTS)
-			continue;
-		n = (cm->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		fds = (int *)(void *)CMSG_DATA(cm);
-		for (i = 0; i < n; i++) {
-			if (count++ == 0)
-				fd = fds[i];
-			else
-				close(fds[i]);
-		}
-	}
-	if (count > 1) {
-		close(fd);
-		return -2;
-	}
-	return fd;
-}
-
 static enum channel_rule
 judge(const struct channel *c, const struct header *head, size_t got, int fd)
 {
@@ -312,46 +274,43 @@ judge(const struct channel *c, const struct header *head, size_t got, int fd)
 	return RULE_NONE;
 }
 
+/* No bytes: the end of the channel, or a message without any?  Only at the end there is no other side. */
+static int
+at_end(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLRDHUP};
+
+	return poll(&p, 1, 0) == 1 && (p.revents & (POLLRDHUP | POLLHUP)) != 0;
+}
+
 /* One datagram: 1 handled, 0 nothing there, -1 the channel is over. */
 static int
 receive(struct channel *c)
 {
-	struct iovec iov = {c->buffer, sizeof(c->buffer) - 1};
-	union {
-		char space[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control;
-	struct msghdr h = {.msg_iov = &iov,
-	    .msg_iovlen = 1,
-	    .msg_control = control.space,
-	    .msg_controllen = sizeof(control.space)};
 	struct message m = {.peer = c->peer};
 	enum channel_rule rule;
 	struct header head = {0};
-	ssize_t n = -1;
+	int flags;
+	ssize_t n;
 
 	if (c->error != 0) {
 		told_gone(c);
 		return -1;
 	}
-	do
-		n = recvmsg(c->fd, &h, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	while (n == -1 && errno == EINTR);
+	n = take(c, sizeof(c->buffer) - 1, &m.fd, &flags);
 	if (n == -1 && (errno == EAGAIN || errno == EWOULDBLOCK))
 		return 0;
 	if (n == -1 && !is_gone(errno))
 		c->error = errno;
-	if (n == -1 || (n == 0 && h.msg_controllen == 0)) {
-		/* an end of file and a zero-length message look alike: both end the channel */
+	if (n == -1 || (n == 0 && m.fd == -1 && at_end(c->fd))) {
 		told_gone(c);
 		return -1;
 	}
-	m.fd = descriptor_of(&h);
 	if (n == 0)
 		rule = RULE_EMPTY;
-	else if (h.msg_flags & MSG_CTRUNC)
+	else if (flags & MSG_CTRUNC)
 		rule = RULE_DESCRIPTOR;
-	else if ((h.msg_flags & MSG_TRUNC) || (size_t)n < sizeof(head))
+	else if ((flags & MSG_TRUNC) || (size_t)n < sizeof(head))
 		rule = RULE_TRUNCATED;
 	else {
 		memcpy(&head, c->buffer, sizeof(head));
@@ -369,7 +328,7 @@ receive(struct channel *c)
 			rule = RULE_CONTENT;
 	}
 	if (m.fd >= 0)
-		close(m.fd);
+		drop(c, m.fd);
 	if (rule != RULE_NONE)
 		told_broken(c, rule, head.type);
 	return c->over ? -1 : 1;

@@ -51,6 +51,18 @@ on_deadline(evutil_socket_t fd, short what, void *arg)
 	parent_shutdown_step(p);
 }
 
+/* Whoever asked for it is gone, or leaves; what was begun for it ends before we do. */
+static int
+one_shots_live(const struct parent *p)
+{
+	size_t i;
+
+	for (i = 0; i < CONNECT_SLOTS; i++)
+		if (p->connects[i].pid != 0)
+			return 1;
+	return p->merge.pid != 0 || p->reader.pid != 0;
+}
+
 /*
  * confd first: it has the agent stopped and says so to netd; then netd takes leave of the server;
  * then the rest.  Each step waits for processes to end, not for time.
@@ -73,7 +85,7 @@ parent_shutdown_step(struct parent *p)
 	}
 	if (p->ending == STEP_REST && p->daemons[PROC_LINK].pid == 0 &&
 	    p->daemons[PROC_PROCD].pid == 0 && p->daemons[PROC_NETD].pid == 0 &&
-	    p->daemons[PROC_CONFD].pid == 0 && !parent_agent_lives(p)) {
+	    p->daemons[PROC_CONFD].pid == 0 && !parent_agent_lives(p) && !one_shots_live(p)) {
 		p->ending = STEP_DONE;
 		event_base_loopbreak(p->base);
 	}
@@ -96,6 +108,7 @@ parent_shutdown(struct parent *p)
 	p->deadline = event_new(p->base, -1, 0, on_deadline, p);
 	if (p->deadline != NULL)
 		(void)event_add(p->deadline, &tv);
+	slot_kill(&p->reader, NULL);
 	slot_end(&p->daemons[PROC_CONFD], (uint64_t)tv.tv_sec * 1000);
 	parent_shutdown_step(p);
 }

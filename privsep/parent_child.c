@@ -112,6 +112,8 @@ on_exit_event(evutil_socket_t fd, short what, void *arg)
 	forget(s);
 	if (!is_daemon(s->proc)) {
 		parent_job_ended(s, status);
+		if (p->ending)
+			parent_shutdown_step(p);
 		return;
 	}
 	parent_tell_child(p, s);

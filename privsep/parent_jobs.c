@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -103,14 +104,18 @@ parent_connector_message(struct slot *s, struct message *m)
 {
 	struct parent *p = s->parent;
 	const struct msg_connect_failed *f = m->payload;
+	static const struct linger none;
 
 	if (s->answered)
 		return;
 	s->answered = 1;
-	if (m->type == MSG_CONNECTOR_DONE)
+	/* whoever closes it last shall not wait for the other end: it may be us */
+	if (m->type == MSG_CONNECTOR_DONE) {
+		(void)setsockopt(m->fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
 		slot_send(&p->daemons[s->asker], MSG_CONNECT_DONE, &s->connect, message_take_fd(m));
-	else
+	} else {
 		connect_failed(p, s->asker, &s->connect, f->kind, f->code);
+	}
 }
 
 /* ---- merges */

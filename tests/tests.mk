@@ -61,6 +61,16 @@ coverage:
 		CFLAGS='-fprofile-instr-generate -fcoverage-mapping' unit-tests
 	@$(PYTHON) tests/lib/coverage.py $(O)/coverage --unit
 
+# ten million messages to the handlers of every process, with every row of the table taken at least once
+MESSAGE_FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*_messages.c))
+MESSAGES ?= 10000000
+.PHONY: fuzz-messages fuzz-messages-programs
+fuzz-messages:
+	@$(MAKE) --no-print-directory O=$(O)/fuzz CC=$(CLANG) SAN=address,undefined \
+		CFLAGS='-fsanitize=fuzzer-no-link $(CFLAGS)' fuzz-messages-programs
+	@$(PYTHON) tests/lib/fuzz-messages.py $(O)/fuzz $(MESSAGES) $(MESSAGE_FUZZERS)
+fuzz-messages-programs: $(addprefix $(O)/fuzzer_,$(MESSAGE_FUZZERS))
+
 # as many jobs as there are processors, unless the caller said
 JOBS = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
 check:
@@ -88,6 +98,15 @@ $(O)/tools/rogue: $(O)/tests/tools/rogue.o $(O)/libprivsep.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $^ $(LIBS_EVENT) $(LIBS_SANDBOX)
 -include $(O)/tests/tools/rogue.d
+# relay stands in for a process and hands its place to a test; hasten tells where the parent's patience is
+TEST_TOOLS += $(O)/tools/relay $(O)/tools/hasten
+$(O)/tools/relay: $(O)/tests/tools/relay.o
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $^
+$(O)/tools/hasten: $(O)/tests/tools/hasten.o $(O)/libprivsep.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $^ $(LIBS_EVENT) $(LIBS_SANDBOX)
+-include $(O)/tests/tools/relay.d $(O)/tests/tools/hasten.d
 $(O)/tools/policy: tests/tools/policy.c $(O)/libprivsep.a
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS_OURS) $(CFLAGS_OURS) $(CPPFLAGS) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $< $(O)/libprivsep.a $(LIBS_EVENT) $(LIBS_SANDBOX)

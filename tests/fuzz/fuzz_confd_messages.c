@@ -21,6 +21,12 @@
 #include "privsep/offer.h"
 #include "tests/unit/fake_store.h"
 
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "messages.h"
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct input {
@@ -36,7 +42,7 @@ struct store *
 store_open(int dir, const char *config_name, const struct msg_environment *env, char told[1024],
     struct error *err)
 {
-	(void)dir;
+	close(dir);
 	(void)config_name;
 	(void)env;
 	(void)err;
@@ -85,12 +91,39 @@ deliver(uint32_t type, enum proc peer, const void *payload, const char *tail, si
 
 	if (message_rules[type].fd == FD_MEMFD)
 		m.fd = memfd_seal("fuzz", blob, blob_len, NULL);
-	(void)confd_message(&confd, &m);
+	else if (message_rules[type].fd == FD_DIR)
+		m.fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	else if (message_rules[type].fd == FD_LISTENER)
+		m.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	count_message(type, peer, PROC_CONFD, confd_message(&confd, &m) == 0);
 	if (m.fd >= 0)
 		close(m.fd);
 }
 
+/* Whoever offered has the credit to offer again: the turn of the loop in between. */
+static void
+give_credit(void)
+{
+	(void)event_del(confd.credit);
+	if (!confd.offer_credit)
+		confd_give_credit(&confd);
+}
+
 /* ---- what happens */
+
+/* The number'th message that confd's own handlers get; the frame sees to CHILD_*. */
+static uint32_t
+message_number(uint8_t number)
+{
+	static uint32_t types[MSG_COUNT], count;
+	uint32_t type;
+
+	if (count == 0)
+		for (type = MSG_CHILD_END + 1; type < MSG_COUNT; type++)
+			if ((message_rules[type].to & P(CONFD)) != 0)
+				types[count++] = type;
+	return types[number % count];
+}
 
 /* Any message, from any peer that may send it. */
 static void
@@ -98,16 +131,19 @@ step_message(struct input *in)
 {
 	uint64_t payload[64];
 	char tail[256 + 1], blob[256];
-	uint32_t type = byte(in) % MSG_COUNT;
+	uint32_t type = message_number(byte(in));
 	const struct message_rule *r = &message_rules[type];
-	size_t tail_len, blob_len;
+	size_t tail_len, blob_len, i;
 	uint32_t peer;
 
-	if ((r->to & P(CONFD)) == 0 || r->size > sizeof(payload) || type == MSG_CHILD_START ||
-	    type == MSG_CHILD_PEER || type == MSG_CHILD_GO || type == MSG_CHILD_END ||
-	    (r->fd != FD_NONE && r->fd != FD_MEMFD))
-		return;
-	(void)bytes(in, payload, r->size);
+	if (r->size > sizeof(payload))
+		abort();
+	memset(payload, 0, sizeof(payload));
+	if ((byte(in) & 1) != 0)
+		(void)bytes(in, payload, r->size);
+	else /* fields are mostly small numbers: one byte of input for each */
+		for (i = 0; i + 4 <= r->size; i += 4)
+			put_field((char *)payload + i, byte(in));
 	tail_len = bytes(in, tail, r->tail == 0 ? 0 : byte(in));
 	tail[tail_len] = '\0';
 	blob_len = r->fd == FD_MEMFD ? bytes(in, blob, byte(in)) : 0;
@@ -202,7 +238,11 @@ step_offer(struct input *in)
 
 	if (offer_pack(&o, LIMIT_CONFIG_BYTES, &data, &len, NULL) == -1)
 		abort();
+	if ((how & 0x60) != 0x60) /* else: without credit, and refused */
+		give_credit();
 	deliver(MSG_OFFER, PROC_NETD, &m, "", 0, data, len);
+	if (confd.offer_credit)
+		abort();
 	free(data);
 }
 
@@ -241,9 +281,13 @@ step_fault(struct input *in)
 static void
 born(uint8_t how)
 {
+	struct msg_environment env = {.link_port = 1};
 	struct error err;
 
 	confd.state_dir = confd.listener = -1;
+	deliver(MSG_CONFD_ENVIRONMENT, PROC_PARENT, &env, "", 0, NULL, 0);
+	deliver(MSG_CONFD_STATE_DIR, PROC_PARENT, NULL, "", 0, NULL, 0);
+	deliver(MSG_CONFD_CONTROL, PROC_PARENT, NULL, "", 0, NULL, 0);
 	if (confd_open(&confd, &err) == -1)
 		abort();
 	confd.apply.set.raw = (how & 7) == 7;
@@ -257,12 +301,15 @@ born(uint8_t how)
 	confd.apply.offers.tokens = 100000;
 	confd_peer_up(&confd, PROC_LINK);
 	confd_peer_up(&confd, PROC_PROCD);
+	confd_peer_up(&confd, PROC_NETD);
 }
 
 static void
 died(void)
 {
 	struct event_base *base = confd.child.base;
+
+	close(confd.listener);
 
 	confd_close(&confd);
 	memset(&confd, 0, sizeof(confd));
@@ -289,6 +336,8 @@ check(void)
 		abort();
 	if (a->committed != 0 && fake_find(&disk, a->committed) == NULL)
 		abort(); /* pruned: there is nothing to go back to */
+	if (a->run_generation != 0 && fake_find(&disk, a->run_generation) == NULL)
+		abort(); /* procd was told to have the agent run on what is not there */
 	if (a->phase != APPLY_IDLE || faulty)
 		return;
 	if (a->switched || disk.state.phase == PHASE_TRIAL)
@@ -316,7 +365,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		log_set_level(LOG_LEVEL_NOTHING);
 		base = event_base_new();
 	}
-	fake_store_clear(&disk);
+	input_begins();
 	memset(&disk, 0, sizeof(disk));
 	memset(&confd, 0, sizeof(confd));
 	confd.child.base = base;
@@ -328,5 +377,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check();
 	}
 	died();
+	fake_store_clear(&disk);
+	input_ends();
 	return 0;
 }

@@ -2,7 +2,7 @@
  * fuzz_link_messages.c: what parent and confd may send, in any order and with any content, to the
  * handlers of opampd-link itself.  Input: one byte, whether the agent is a generic one with a health
  * endpoint; then steps.  A step is a byte: the number of a message of the table (its payload
- * follows; its descriptor is one of the right kind), or 0xfe: so many bytes (u8 length) of the
+ * follows; with 0x80 one byte for each field, for small numbers; its descriptor is one of the right kind), or 0xfe: so many bytes (u8 length) of the
  * agent's output, or 0xff: a neighbour's channel is new.
  */
 int link_main(void);
@@ -19,6 +19,8 @@ int link_main(void);
 #include <linux/netlink.h>
 
 #include "privsep/memfd.h"
+
+#include "messages.h"
 
 #define PIPES 4
 #define STEPS 200
@@ -91,22 +93,26 @@ descriptor(uint32_t kind, const uint8_t *data, size_t len)
 
 /* One message.  Gives the bytes used; 0 = the sender would be ended here. */
 static size_t
-message(struct link *l, uint32_t type, const uint8_t *data, size_t size)
+message(struct link *l, uint32_t type, int small, const uint8_t *data, size_t size)
 {
 	const struct message_rule *rule = &message_rules[type];
 	_Alignas(16) char payload[LIMIT_MESSAGE_PAYLOAD] = {0};
 	struct message m = {.type = type, .payload = payload, .tail = "", .fd = -1};
-	size_t n = rule->size > size ? size : rule->size;
+	size_t want = small ? rule->size / 4 : rule->size, n = want > size ? size : want, i;
 	int r;
 
 	m.peer = rule->from & P(CONFD) ? PROC_CONFD : PROC_PARENT;
-	memcpy(payload, data, n);
+	if (!small)
+		memcpy(payload, data, n);
+	for (i = 0; small && i < n; i++)
+		put_field(payload + 4 * i, data[i]);
 	if (rule->fd != FD_NONE) {
 		m.fd = descriptor(rule->fd, data + n, size - n);
 		if (m.fd == -1)
 			return 0;
 	}
 	r = on_message(l, &m);
+	count_message(type, m.peer, PROC_LINK, r == 0);
 	if (m.fd >= 0)
 		close(m.fd);
 	return r == -1 ? 0 : n + 1;
@@ -137,8 +143,8 @@ steps(struct link *l, const uint8_t *data, size_t size)
 			n++;
 		} else if (step == 0xff) {
 			on_peer_up(l, PROC_CONFD);
-		} else if (is_for_link(step)) {
-			n = message(l, step, data, size);
+		} else if (is_for_link(step & 0x7f)) {
+			n = message(l, step & 0x7f, step >> 7, data, size);
 			if (n == 0)
 				return;
 		}
@@ -168,20 +174,20 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct event_base *base;
-	struct link *l = calloc(1, sizeof(*l));
+	struct link *l;
 	size_t i;
 
 	if (base == NULL) {
-		log_set_level(LOG_LEVEL_ERROR);
+		log_set_level(LOG_LEVEL_NOTHING);
 		base = event_base_new();
 		(void)signal(SIGPIPE, SIG_IGN);
 	}
+	if (size == 0)
+		return 0;
+	input_begins();
+	l = calloc(1, sizeof(*l));
 	if (l == NULL || base == NULL)
 		abort();
-	if (size == 0) {
-		free(l);
-		return 0;
-	}
 	for (i = 0; i < PIPES; i++)
 		bench.pipes[i] = -1;
 	bench.next = 0;
@@ -200,5 +206,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	link_sessions_clear(&l->sessions);
 	settings_free(&l->child.settings);
 	free(l);
+	input_ends();
 	return 0;
 }

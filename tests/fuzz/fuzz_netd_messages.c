@@ -1,6 +1,6 @@
 /*
  * fuzz_netd_messages.c: what the parent and confd may send to netd, in any order and with any
- * content.  Input, again and again: u8 place in the list below, u8 tail length, u16 blob length (little end first), the
+ * content.  Input, again and again: u8 place in the list below (and 128: each field is a small number, of one byte), u8 tail length, u16 blob length (little end first), the
  * payload of the type's size, the tail, the blob (it comes as a sealed memfd; for a connection a
  * socket).  What the channel refuses does not get here, so neither does it in this target.
  */
@@ -15,6 +15,8 @@
 #include "netd/uplink.h"
 #include "privsep/log.h"
 #include "privsep/memfd.h"
+
+#include "messages.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -65,13 +67,19 @@ one(struct uplink *u, struct input *in)
 	uint8_t head[4];
 	struct message m = {.fd = -1};
 	const struct message_rule *rule;
-	size_t blob_len;
+	size_t blob_len, i;
 
 	take(in, head, sizeof(head));
-	m.type = types[head[0] % TYPES];
+	m.type = types[head[0] % 128 % TYPES];
 	rule = &message_rules[m.type];
 	m.peer = rule->from & 1u << PROC_PARENT ? PROC_PARENT : PROC_CONFD;
-	take(in, payload, rule->size);
+	memset(payload, 0, rule->size);
+	if (head[0] < 128)
+		take(in, payload, rule->size);
+	for (i = 0; head[0] >= 128 && i + 4 <= rule->size; i += 4) {
+		take(in, tail, 1);
+		put_field(payload + i, (uint8_t)tail[0]);
+	}
 	m.payload = payload;
 	m.tail_len = head[1] > rule->tail ? rule->tail : head[1];
 	take(in, tail, m.tail_len);
@@ -87,7 +95,7 @@ one(struct uplink *u, struct input *in)
 	}
 	if (rule->fd != FD_NONE && m.fd == -1)
 		abort();
-	(void)uplink_handlers.message(u, &m);
+	count_message(m.type, m.peer, PROC_NETD, uplink_handlers.message(u, &m) == 0);
 	if (m.fd >= 0)
 		close(m.fd);
 }
@@ -117,11 +125,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct input in = {data, size};
 	struct error err;
 
-	log_set_level(LOG_LEVEL_ERROR);
+	log_set_level(LOG_LEVEL_NOTHING);
+	input_begins();
 	(void)signal(SIGPIPE, SIG_IGN); /* as netd does */
 	check_list();
 	start(&u);
-	while (in.left > 0 && *in.p % TYPES == 0) /* they come before the rest */
+	while (in.left > 0 && *in.p % 128 % TYPES == 0) /* they come before the rest */
 		one(&u, &in);
 	if (uplink_init(&u, &err) == -1)
 		abort();
@@ -134,5 +143,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uplink_clear(&u);
 	settings_free(&u.child.settings);
 	event_base_free(u.child.base);
+	input_ends();
 	return 0;
 }

@@ -26,13 +26,23 @@
 
 #include "privsep/child.h"
 #include "privsep/log.h"
+#include "privsep/link_file.h"
 #include "privsep/memfd.h"
+#include "privsep/channel.h"
+static struct channel *channel_new_uncounted(struct event_base *base, int fd, enum proc self,
+    enum proc peer, const struct channel_callbacks *cb, void *ctx);
+#define channel_new channel_new_uncounted
+#include "privsep/channel.c" /* every message that passes it is counted */
+#undef channel_new
 #include "privsep/parent.h"
+
+#include "messages.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define PROCESSES 64  /* made by one input */
-#define STEPS     256 /* of one input */
+#define PROCESSES 512 /* made by one input */
+#define STEPS     512 /* of one input */
+#define DRAIN     16  /* steps between two looks at all of them */
 
 struct input {
 	const uint8_t *data;
@@ -42,11 +52,37 @@ struct input {
 static struct parent parent;
 static struct process { /* one that was forked, and the other end of its channel */
 	pid_t pid;
-	int end, agent;
+	int end, agent, dead;
 } processes[PROCESSES];
 static size_t process_count;
 static int last_end = -1;
 static char stacks[PROCESSES][4096] __attribute__((aligned(16)));
+
+/* ---- in place of privsep's: the same channel, with a counter before the handler */
+
+static struct channel_callbacks counted;
+static channel_handler to_count;
+
+static int
+count(void *ctx, struct message *m)
+{
+	uint32_t type = m->type, peer = m->peer;
+	int r = to_count(ctx, m);
+
+	counts.refused--; /* it was counted when it was sent */
+	count_message(type, peer, PROC_PARENT, r == 0);
+	return r;
+}
+
+struct channel *
+channel_new(struct event_base *base, int fd, enum proc self, enum proc peer,
+    const struct channel_callbacks *cb, void *ctx)
+{
+	to_count = cb->message;
+	counted = *cb;
+	counted.message = count;
+	return channel_new_uncounted(base, fd, self, peer, &counted, ctx);
+}
 
 static uint8_t
 byte(struct input *in)
@@ -80,7 +116,7 @@ make_process(int agent)
 	    wait_to_be_killed, stacks[process_count] + sizeof(stacks[0]), CLONE_VM | SIGCHLD, NULL);
 	if (pid == -1)
 		return -1;
-	*p = (struct process){pid, agent ? -1 : last_end, agent};
+	*p = (struct process){pid, agent ? -1 : last_end, agent, 0};
 	if (!agent)
 		last_end = -1;
 	process_count++;
@@ -106,17 +142,37 @@ socketpair(int domain, int type, int protocol, int sv[2])
 	return 0;
 }
 
+static int
+is_our_word(const char *word)
+{
+	static const char *const words[] = {"validate", "featuregate", "service.AllowNoPipelines",
+	    "--feature-gates=service.AllowNoPipelines", "--config", "/r", "/c"};
+	size_t i;
+
+	for (i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (strcmp(word, words[i]) == 0)
+			return 1;
+	return strncmp(word, "file:/proc/self/fd/", 19) == 0;
+}
+
 /* In place of privsep's. */
 int
 agent_spawn(
     const struct agent_command *c, char **argv, int group, int secret, struct agent_start *s)
 {
+	size_t i;
 	int pipes[4];
 
-	(void)c;
-	(void)argv;
+	/* the command of the settings, and no word of it from a message (I4) */
+	if (c != &parent.command || argv[0] == NULL || strcmp(argv[0], "/bin/true") != 0)
+		abort();
+	for (i = 1; argv[i] != NULL; i++)
+		if (!is_our_word(argv[i]))
+			abort();
 	(void)group;
-	(void)secret;
+	/* what becomes a configuration file of the agent has the form that link may give it */
+	if (secret != -1 && link_file_check(secret) == -1)
+		abort();
 	memset(s, 0, sizeof(*s));
 	s->pid = make_process(1);
 	s->pidfd = s->agent = s->init = s->out = s->err = -1;
@@ -130,6 +186,13 @@ agent_spawn(
 	close(pipes[1]);
 	close(pipes[3]);
 	return 0;
+}
+
+/* In place of privsep's, which leaves it to a thread: here they are counted. */
+void
+discard_fd(int fd)
+{
+	close(fd);
 }
 
 /* In place of privsep's. */
@@ -229,6 +292,9 @@ free_parent(void)
 			close(processes[i].end);
 	}
 	process_count = 0;
+	if (last_end >= 0)
+		close(last_end);
+	last_end = -1;
 	for (i = 0; i < PROC_COUNT; i++)
 		free_slot(&p->daemons[i]);
 	for (i = 0; i < CONNECT_SLOTS; i++)
@@ -269,38 +335,32 @@ free_parent(void)
 
 /* ---- steps */
 
-static int
-make_descriptor(uint8_t kind)
-{
-	struct sockaddr_in sin = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-	int fd, sv[2];
+#define POOL 10 /* descriptors at hand, 0 for none */
+static int pool[POOL];
 
-	switch (kind % 9) {
-	case 1:
-		return memfd_seal("fuzz", "12345678", 8, NULL);
-	case 2:
-		return open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	case 3:
-		return open("/dev/null", O_RDWR | O_CLOEXEC);
-	case 4:
-		return socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	case 5:
-		fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-		if (bind(fd, (struct sockaddr *)&sin, sizeof(sin)) == -1 || listen(fd, 1) == -1)
-			abort();
-		return fd;
-	case 6:
-		if (syscall(SYS_socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) == -1)
-			abort();
-		close(sv[1]);
-		return sv[0];
-	case 7:
-		return memfd_create("unsealed", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	case 8:
-		return eventfd(0, EFD_CLOEXEC);
-	default:
-		return -1;
-	}
+static void
+make_pool(void)
+{
+	static const char secret[] = LINK_FILE_BEFORE
+	    "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef" LINK_FILE_AFTER;
+	struct sockaddr_in sin = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	int sv[2];
+
+	pool[0] = -1;
+	pool[1] = memfd_seal("fuzz", "12345678", 8, NULL);
+	pool[2] = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	pool[3] = open("/dev/null", O_RDWR | O_CLOEXEC);
+	pool[4] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	pool[5] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (bind(pool[5], (struct sockaddr *)&sin, sizeof(sin)) == -1 || listen(pool[5], 1) == -1)
+		abort();
+	if (syscall(SYS_socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) == -1)
+		abort();
+	close(sv[1]);
+	pool[6] = sv[0];
+	pool[7] = memfd_create("unsealed", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	pool[8] = eventfd(0, EFD_CLOEXEC);
+	pool[9] = memfd_seal("secret", secret, sizeof(secret) - 1, NULL);
 }
 
 static void
@@ -321,9 +381,41 @@ send_to_parent(int end, const void *data, size_t len, int fd)
 		control.align.cmsg_type = SCM_RIGHTS;
 		memcpy(CMSG_DATA(&control.align), &fd, sizeof(int));
 	}
-	(void)sendmsg(end, &h, MSG_DONTWAIT | MSG_NOSIGNAL);
-	if (fd >= 0)
-		close(fd);
+	if (sendmsg(end, &h, MSG_DONTWAIT | MSG_NOSIGNAL) != -1)
+		counts.refused++;
+}
+
+static enum proc
+proc_of(const struct process *p)
+{
+	size_t i;
+
+	for (i = 0; i < PROC_COUNT; i++)
+		if (parent.daemons[i].pid == p->pid)
+			return (enum proc)i;
+	for (i = 0; i < CONNECT_SLOTS; i++)
+		if (parent.connects[i].pid == p->pid)
+			return PROC_CONNECT;
+	return PROC_MERGE;
+}
+
+/* Mostly one that this process may send; from 192 on any. */
+static uint32_t
+choose_type(uint8_t number, const struct process *from)
+{
+	enum proc proc = proc_of(from);
+	uint32_t type, count = 0;
+
+	if (number >= 192)
+		return (number - 192u) % (MSG_COUNT + 1);
+	for (type = 1; type < MSG_COUNT; type++)
+		count += (message_rules[type].to & P(PARENT)) != 0 &&
+			 (message_rules[type].from >> proc & 1) != 0;
+	for (type = 1; count > 0 && type < MSG_COUNT; type++)
+		if ((message_rules[type].to & P(PARENT)) != 0 &&
+		    (message_rules[type].from >> proc & 1) != 0 && number-- % count == 0)
+			return type;
+	return number;
 }
 
 /* A message as the table has it, with fields of the input; or with one thing bent. */
@@ -332,40 +424,60 @@ step_message(struct input *in, const struct process *from)
 {
 	struct {
 		uint32_t head[4];
-		uint8_t payload[512];
-	} m = {.head = {byte(in) % (MSG_COUNT + 1), 0, 1, 0}};
+		uint8_t payload[512 + 4];
+	} m = {.head = {choose_type(byte(in), from), 0, 1, 0}};
 	const struct message_rule *rule = &message_rules[m.head[0] % MSG_COUNT];
 	uint8_t bent = byte(in), kind = byte(in);
 	size_t len = rule->size, i;
+
+	bent = bent < 192 ? 0 : bent & 63; /* most are as they should be */
 
 	if ((bent & 1) != 0)
 		len += kind % 16;
 	if ((bent & 2) != 0 && len > 0)
 		len--;
-	if (len > sizeof(m.payload))
-		len = sizeof(m.payload);
+	if (len > sizeof(m.payload) - 4)
+		len = sizeof(m.payload) - 4;
 	m.head[1] = (uint32_t)len + ((bent & 4) != 0);
 	m.head[3] = (bent & 8) != 0;
 	/* fields are mostly small numbers: one byte of input for each */
 	for (i = 0; i < len; i += 4)
-		m.payload[i] = byte(in);
+		put_field(m.payload + i, byte(in));
 	if ((bent & 16) == 0)
 		kind = rule->fd == FD_NONE     ? 0
-		       : rule->fd == FD_MEMFD  ? 1
+		       : rule->fd == FD_MEMFD  ? (kind & 1) != 0 ? 9 : 1
 		       : rule->fd == FD_STREAM ? 4
 					       : kind;
 	send_to_parent(
-	    from->end, &m, (bent & 32) != 0 ? 7 : sizeof(m.head) + len, make_descriptor(kind));
+	    from->end, &m, (bent & 32) != 0 ? 7 : sizeof(m.head) + len, pool[kind % POOL]);
+}
+
+/* One of the parent's children, of those that came last. */
+static const struct process *
+choose(uint8_t who)
+{
+	size_t tries = 0, i = process_count - 1 - who % (process_count < 16 ? process_count : 16);
+
+	while (processes[i].dead && tries++ < process_count)
+		i = (i + 1) % process_count;
+	return &processes[i];
 }
 
 static void
 turn_loop(void)
 {
+	size_t i;
+
+	for (i = 0; i < 2; i++)
+		(void)event_base_loop(parent.base, EVLOOP_NONBLOCK);
+}
+
+static void
+drain_all(void)
+{
 	char sink[64];
 	size_t i;
 
-	for (i = 0; i < 3; i++)
-		(void)event_base_loop(parent.base, EVLOOP_NONBLOCK);
 	for (i = 0; i < process_count; i++) /* what the parent says is thrown away */
 		while (processes[i].end >= 0 &&
 		       recv(processes[i].end, sink, sizeof(sink), MSG_DONTWAIT) > 0)
@@ -400,13 +512,25 @@ check(void)
 {
 	size_t i, run = 0, all = 0;
 
-	for (i = 0; i < process_count; i++)
-		all += (size_t)lives(processes[i].pid);
-	for (i = 0; i < process_count; i++)
-		run += (size_t)(processes[i].agent && lives(processes[i].pid));
+	for (i = 0; i < process_count; i++) {
+		if (!processes[i].dead && !lives(processes[i].pid))
+			processes[i].dead = 1;
+		all += (size_t)!processes[i].dead;
+		run += (size_t)(processes[i].agent && !processes[i].dead);
+	}
 	/* 4 daemons, 2 connectors, 1 merge, 1 reader, 1 agent and 1 job */
 	if (run > AGENT_SLOTS || all > 4 + CONNECT_SLOTS + 2 + AGENT_SLOTS)
 		abort();
+}
+
+/* Doubled, this is none: whoever was ended is there again in the next turn. */
+static void
+no_patience(void)
+{
+	size_t i;
+
+	for (i = 0; i < PROC_COUNT; i++)
+		parent.daemons[i].backoff_ms = 1ull << 63;
 }
 
 int
@@ -420,13 +544,15 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		log_init("fuzz", LOG_SINK_STDERR, LOG_LEVEL_ERROR);
 		log_set_level(LOG_LEVEL_NOTHING);
 		(void)signal(SIGPIPE, SIG_IGN);
+		make_pool();
 		once = 1;
 	}
+	input_begins();
 	make_parent();
 	turn_loop();
 	for (n = 0; in.size > 0 && n < STEPS; n++) {
 		uint8_t what = byte(&in), who = byte(&in);
-		const struct process *p = &processes[who % process_count];
+		const struct process *p = choose(who);
 
 		if (what % 16 == 0)
 			step_death(p);
@@ -436,9 +562,16 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			parent_shutdown(&parent);
 		else if (p->end >= 0)
 			step_message(&in, p);
+		no_patience();
 		turn_loop();
-		check();
+		if (n % DRAIN == 0) {
+			drain_all();
+			check();
+		}
 	}
+	turn_loop();
+	check();
 	free_parent();
+	input_ends();
 	return 0;
 }

@@ -241,8 +241,13 @@ test_I6_zero_length_ends_the_peer(void **state)
 	(void)state;
 	open_pair(&p, PROC_CONFD, PROC_LINK);
 	send_raw(p.raw, "", 0, NULL, 0);
+	expect_broken(&p, RULE_EMPTY);
+	/* at the end of a channel one reads no bytes either: that is no offence */
+	open_pair(&p, PROC_CONFD, PROC_LINK);
+	assert_int_equal(shutdown(p.raw, SHUT_WR), 0);
 	assert_int_equal(channel_wait(p.c, 1000, NULL), 0);
 	assert_int_equal(p.seen.gone, 1);
+	assert_int_equal(p.seen.broken, 0);
 	close_pair(&p);
 }
 

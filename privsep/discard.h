@@ -1,0 +1,13 @@
+/*
+ * discard.h: closing a descriptor that a child sent and that nobody asked for.  The parent only.
+ */
+#ifndef PRIVSEP_DISCARD_H
+#define PRIVSEP_DISCARD_H
+
+/*
+ * close(2) may wait for as long as somebody else likes: for a file system that a local user serves (it is
+ * told of every close), for a socket whose owner had it linger, for a terminal's output.  This does not.
+ */
+void discard_fd(int fd);
+
+#endif

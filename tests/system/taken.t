@@ -1,0 +1,10 @@
+#!/usr/bin/python3
+"""A process that was taken over, against the others as they are: samples of tests/proof/taken.t."""
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import taken_acts
+from tap import run
+
+run(taken_acts.tests(0.1, 0.3))
