@@ -14,10 +14,13 @@
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
 
+#include "authorities.h"
+
 struct tls {
 	SSL_CTX *ctx;
 	char *server_name;
 	int skip_verify;
+	struct authorities *authorities; /* of the host, unless the settings name some */
 };
 
 /* The oldest error is the cause, the rest is where it passed through. */
@@ -139,9 +142,30 @@ use_key(SSL_CTX *ctx, const struct tls_text *text, struct error *err)
 }
 
 static int
-set_up(SSL_CTX *ctx, const struct tls_settings *s, struct error *err)
+add_all_authorities(struct tls *t, const struct tls_settings *s, struct error *err)
 {
-	size_t i;
+	size_t i, own = 0;
+
+	for (i = 0; i < sizeof(s->ca) / sizeof(s->ca[0]); i++) {
+		if (s->ca[i].data == NULL)
+			continue;
+		if (add_authorities(t->ctx, &s->ca[i], err) == -1)
+			return -1;
+		own++;
+	}
+	if (s->system_ca.data == NULL)
+		return 0;
+	/* OpenSSL asks for those that it has not found: of two of one name it must know both */
+	if (own > 0)
+		return add_authorities(t->ctx, &s->system_ca, err);
+	return authorities_add(SSL_CTX_get_cert_store(t->ctx), s->system_ca.data, s->system_ca.name,
+	    &t->authorities, err);
+}
+
+static int
+set_up(struct tls *t, const struct tls_settings *s, struct error *err)
+{
+	SSL_CTX *ctx = t->ctx;
 
 	/* no renegotiation (TLS 1.2), no compression, and no ticket that would skip a verification */
 	SSL_CTX_set_options(
@@ -158,9 +182,8 @@ set_up(SSL_CTX *ctx, const struct tls_settings *s, struct error *err)
 	    SSL_CTX_set_max_proto_version(ctx, s->max_version) != 1)
 		return error_set(err, "server.tls: these versions cannot be set: %s", ssl_words());
 	SSL_CTX_set_verify(ctx, s->skip_verify ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
-	for (i = 0; i < sizeof(s->ca) / sizeof(s->ca[0]) && !s->skip_verify; i++)
-		if (s->ca[i].data != NULL && add_authorities(ctx, &s->ca[i], err) == -1)
-			return -1;
+	if (!s->skip_verify && add_all_authorities(t, s, err) == -1)
+		return -1;
 	if (s->cert.data != NULL &&
 	    (use_certificate(ctx, &s->cert, err) == -1 || use_key(ctx, &s->key, err) == -1))
 		return -1;
@@ -181,7 +204,7 @@ tls_new(const struct tls_settings *s, struct error *err)
 	t->ctx = SSL_CTX_new(TLS_client_method());
 	if (t->ctx == NULL || (s->server_name != NULL && t->server_name == NULL))
 		(void)error_set(err, "no memory for TLS");
-	else if (set_up(t->ctx, s, err) == 0)
+	else if (set_up(t, s, err) == 0)
 		return t;
 	tls_free(t);
 	return NULL;
@@ -193,6 +216,7 @@ tls_free(struct tls *t)
 	if (t == NULL)
 		return;
 	SSL_CTX_free(t->ctx);
+	authorities_free(t->authorities);
 	free(t->server_name);
 	free(t);
 }

@@ -16,7 +16,8 @@ struct tls_text {                /* PEM; NULL = none */
 };
 
 struct tls_settings {
-	struct tls_text ca[3]; /* authorities that may vouch for the server, all of them */
+	struct tls_text ca[2];     /* authorities that may vouch for the server, all of them */
+	struct tls_text system_ca; /* the host's, likewise */
 	struct tls_text cert, key;
 	int min_version, max_version; /* TLS1_2_VERSION, TLS1_3_VERSION */
 	int skip_verify;

@@ -145,7 +145,7 @@ read_tls(struct uplink *u, struct tls_settings *t, char *texts[4], struct error 
 	t->ca[0] = (struct tls_text){u->files[FILE_CA], "server.tls.ca_file"};
 	t->ca[1] = (struct tls_text){texts[0], "server.tls.ca_pem"};
 	if (!own_ca || settings_bool(s, SET_SYSTEM_CA))
-		t->ca[2] = (struct tls_text){
+		t->system_ca = (struct tls_text){
 		    u->files[FILE_SYSTEM_CA], "/etc/ssl/certs/ca-certificates.crt"};
 	t->cert = texts[1] != NULL ? (struct tls_text){texts[1], "server.tls.cert_pem"}
 				   : (struct tls_text){u->files[FILE_CERT], "server.tls.cert_file"};
@@ -176,7 +176,7 @@ make_tls(struct uplink *u, struct error *err)
 		    "server.tls.insecure_skip_verify is true: ANYBODY CAN BE THE SERVER, nothing "
 		    "checks who it is; for laboratories only");
 	else if (u->set.tls != NULL && t.ca[0].data == NULL && t.ca[1].data == NULL &&
-		 t.ca[2].data == NULL)
+		 t.system_ca.data == NULL)
 		log_error("this host has no certificate authorities in "
 			  "/etc/ssl/certs/ca-certificates.crt: no server can be verified; install "
 			  "ca-certificates, or name one with server.tls.ca_file");

@@ -154,6 +154,39 @@ test_times_and_authorities(void **state)
 	    NULL);
 }
 
+/* Of the host's many one is looked up; nothing else differs from those that the settings name. */
+static void
+test_authorities_of_the_host(void **state)
+{
+	const struct server_plan plan = {0};
+	struct tls_settings s = usual();
+	char *many;
+	int host;
+
+	(void)state;
+	assert_true(asprintf(&many, "# all\n%s\n%s", other_pem, our_pem) > 0);
+	for (host = 0; host < 2; host++) {
+		s.ca[0].data = host ? NULL : many;
+		s.system_ca = (struct tls_text){host ? many : NULL, "bundle"};
+		try_it(&s, good_cert(), &plan, URL, NULL);
+		try_it(&s, make_cert(server_key, "server", NAME, -10, 3600, &other, 0), &plan, URL,
+		    NULL);
+		try_it(&s, good_cert(), &plan, "wss://other.example.com",
+		    "is not for other.example.com");
+		try_it(&s, make_cert(server_key, "server", NAME, -7200, -3600, &ours, 0), &plan,
+		    URL, "has expired");
+		try_it(&s, make_cert(server_key, "server", NAME, -10, 3600, NULL, 0), &plan, URL,
+		    "unknown authority");
+	}
+	s.system_ca.data = other_pem;
+	try_it(&s, good_cert(), &plan, URL, "unknown authority");
+	/* beside those that the settings name */
+	s.ca[0].data = our_pem;
+	try_it(&s, good_cert(), &plan, URL, NULL);
+	try_it(&s, make_cert(server_key, "server", NAME, -10, 3600, &other, 0), &plan, URL, NULL);
+	free(many);
+}
+
 static void
 test_versions(void **state)
 {
@@ -242,6 +275,13 @@ test_bad_files(void **state)
 	assert_true(asprintf(&both, "%s%s", our_pem, cut_pem) > 0);
 	s.ca[0].data = both; /* the first is whole, the second is not */
 	refuse(&s, "ca_file: ");
+	s.ca[0].data = NULL;
+	s.system_ca = (struct tls_text){both, "bundle"};
+	refuse(&s, "bundle: ");
+	s.system_ca.data = "";
+	refuse(&s, "bundle: no certificate (PEM) in it");
+	s.system_ca.data = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+	refuse(&s, "bundle: certificate 1 is none");
 	s = usual();
 	s.cert = (struct tls_text){cert, "cert_file"};
 	s.key = (struct tls_text){key, "key_file"};
@@ -263,6 +303,7 @@ main(void)
 	    cmocka_unit_test(test_a_good_server),
 	    cmocka_unit_test(test_names),
 	    cmocka_unit_test(test_times_and_authorities),
+	    cmocka_unit_test(test_authorities_of_the_host),
 	    cmocka_unit_test(test_versions),
 	    cmocka_unit_test(test_client_certificate),
 	    cmocka_unit_test(test_a_connection_that_is_cut),
