@@ -30,8 +30,8 @@ struct ws {
 	size_t max_message;
 	struct ws_callbacks cb;
 	void *ctx;
-	wslay_frame_context_ptr frames;
-	struct error why; /* for WS_CLOSED and WS_BROKEN */
+	wslay_frame_context_ptr frames; /* NULL: at rest */
+	struct error *why;              /* for WS_CLOSED and WS_BROKEN */
 	uint16_t peer_code;
 
 	/* the frame that is being received */
@@ -62,6 +62,8 @@ struct ws {
 };
 
 /* ---- sending */
+
+static int with_frames(struct ws *w);
 
 static ssize_t
 frame_bytes(const uint8_t *data, size_t len, int flags, void *ctx)
@@ -117,7 +119,7 @@ put_frame(
 	struct evbuffer_iovec v;
 	size_t total, size;
 
-	if (__builtin_add_overflow(head_len, len, &total) ||
+	if (with_frames(w) == -1 || __builtin_add_overflow(head_len, len, &total) ||
 	    __builtin_add_overflow(total, HEADER_MAX, &size) ||
 	    evbuffer_reserve_space(w->out, (ev_ssize_t)size, &v, 1) != 1)
 		return -1;
@@ -214,6 +216,21 @@ ws_close(struct ws *w, uint16_t code, const char *reason)
 static int break_off(struct ws *w, uint16_t code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* What the owner is told at the end: no memory is kept for it before. */
+static void
+keep_why(struct ws *w, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (w->why == NULL)
+		w->why = calloc(1, sizeof(*w->why));
+	if (w->why == NULL)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(w->why->text, sizeof(w->why->text), fmt, ap);
+	va_end(ap);
+}
+
 /* The conversation is over: a Close frame says why, if none went before.  Always -1. */
 static int
 break_off(struct ws *w, uint16_t code, const char *fmt, ...)
@@ -224,7 +241,7 @@ break_off(struct ws *w, uint16_t code, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(words, sizeof(words), fmt, ap);
 	va_end(ap);
-	error_set(&w->why, "%s (close code %u)", words, code);
+	keep_why(w, "%s (close code %u)", words, code);
 	put_close(w, code, words);
 	w->state = WS_BROKEN;
 	return -1;
@@ -440,9 +457,8 @@ peer_closed(struct ws *w)
 		}
 	}
 	w->peer_code = code;
-	error_set(&w->why, "closed by the peer, code %u%s%.*s", code,
-	    w->control_len > 2 ? ": " : "", w->control_len > 2 ? (int)w->control_len - 2 : 0,
-	    (const char *)p + 2);
+	keep_why(w, "closed by the peer, code %u%s%.*s", code, w->control_len > 2 ? ": " : "",
+	    w->control_len > 2 ? (int)w->control_len - 2 : 0, (const char *)p + 2);
 	put_close(w, code, "");
 	w->state = WS_CLOSED;
 }
@@ -498,6 +514,8 @@ ws_input(struct ws *w, struct evbuffer *in, struct error *err)
 
 	w->in = in;
 	ws_output(w);
+	if (!is_over(w) && with_frames(w) == -1)
+		break_off(w, 1011, "out of memory");
 	while (!is_over(w) && !ws_stalled(w)) {
 		if (!w->in_frame && next_frame(w) != 1)
 			break;
@@ -516,7 +534,7 @@ ws_input(struct ws *w, struct evbuffer *in, struct error *err)
 		drop_message(w);
 		evbuffer_drain(in, evbuffer_get_length(in));
 		if (err != NULL)
-			*err = w->why;
+			(void)error_set(err, "%s", w->why == NULL ? "out of memory" : w->why->text);
 	}
 	return w->state;
 }
@@ -535,19 +553,38 @@ ws_peer_code(const struct ws *w)
 	return w->peer_code;
 }
 
+/* libwslay's context is some kilobytes: it is there while there are bytes for it. */
+static int
+with_frames(struct ws *w)
+{
+	static const struct wslay_frame_callbacks callbacks = {frame_bytes, more_bytes, frame_mask};
+
+	if (w->frames != NULL)
+		return 0;
+	return wslay_frame_context_init(&w->frames, &callbacks, w) == 0 ? 0 : -1;
+}
+
+void
+ws_rest(struct ws *w)
+{
+	if (w->in_frame || w->in_message || w->raw_left != 0)
+		return;
+	if (w->frames != NULL)
+		wslay_frame_context_free(w->frames);
+	w->frames = NULL;
+	free(w->message);
+	w->message = NULL;
+	w->room = 0;
+}
+
 struct ws *
 ws_new(enum ws_role role, size_t max_message, const struct ws_callbacks *cb, void *ctx,
     struct evbuffer *out)
 {
-	static const struct wslay_frame_callbacks callbacks = {frame_bytes, more_bytes, frame_mask};
 	struct ws *w = calloc(1, sizeof(*w));
 
 	if (w == NULL)
 		return NULL;
-	if (wslay_frame_context_init(&w->frames, &callbacks, w) != 0) {
-		free(w);
-		return NULL;
-	}
 	w->role = role;
 	w->max_message = max_message;
 	w->cb = *cb;
@@ -562,7 +599,9 @@ ws_free(struct ws *w)
 {
 	if (w == NULL)
 		return;
-	wslay_frame_context_free(w->frames);
+	if (w->frames != NULL)
+		wslay_frame_context_free(w->frames);
 	free(w->message);
+	free(w->why);
 	free(w);
 }

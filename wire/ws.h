@@ -78,6 +78,12 @@ int ws_ping(struct ws *w); /* -1 also while stalled */
  */
 void ws_close(struct ws *w, uint16_t code, const char *reason);
 
+/*
+ * Between two messages: gives back the memory that only a message needs.  For owners of thousands of
+ * conversations that mostly say nothing; nothing else changes.
+ */
+void ws_rest(struct ws *w);
+
 /* The peer's close code (1005: none given), 0 while there was no Close frame of it. */
 uint16_t ws_peer_code(const struct ws *w);
 
