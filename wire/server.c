@@ -1,0 +1,623 @@
+/*
+ * server.c: the server's side of OpAMP on one connection (see server.h).
+ */
+#include "server.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+
+#include "wire.h"
+#include "ws.h"
+
+#define INPUT_HIGH (64 * KIB) /* bytes read and not yet taken: more than a head may have */
+
+enum state {
+	STATE_HEAD,      /* a request's head is being read */
+	STATE_BODY,      /* of a POST */
+	STATE_ASKED,     /* the owner owes the answer to a request */
+	STATE_WEBSOCKET, /* upgraded */
+	STATE_LAST,      /* the last bytes are on their way, or the peer is to close */
+	STATE_OVER,
+};
+
+struct server_connection {
+	struct bufferevent *bev;
+	const struct server_rules *rules;
+	const struct server_callbacks *cb;
+	void *ctx;
+	struct ws *ws;
+	struct event *late; /* runs what is due outside of the owner's call */
+	const char *why;
+	enum state state;
+	size_t body;
+	unsigned gzip_body : 1, gzip_ok : 1, keep : 1, held : 1, paused : 1, shut : 1, busy : 1,
+	    freed : 1;
+};
+
+static void process(struct server_connection *c);
+
+/* The peer gets so long for the step it is in; 0: for ever. */
+static void
+allow(struct server_connection *c, uint64_t ms)
+{
+	struct timeval tv = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
+
+	(void)event_del(c->late);
+	if (ms > 0)
+		(void)event_add(c->late, &tv);
+}
+
+static void
+release(struct server_connection *c)
+{
+	ws_free(c->ws);
+	event_free(c->late);
+	bufferevent_free(c->bev);
+	free(c);
+}
+
+static void
+end(struct server_connection *c, const char *why)
+{
+	if (c->state == STATE_OVER)
+		return;
+	c->state = STATE_OVER;
+	(void)bufferevent_disable(c->bev, EV_READ | EV_WRITE);
+	(void)event_del(c->late);
+	c->cb->closed(c->ctx, why);
+}
+
+/* What is queued are our last words: the connection ends when the peer has read them. */
+static void
+finish(struct server_connection *c, const char *why)
+{
+	c->state = STATE_LAST;
+	c->why = why;
+	allow(c, c->rules->close_ms);
+}
+
+static void
+fault(struct server_connection *c, const char *why)
+{
+	if (c->cb->fault != NULL)
+		c->cb->fault(c->ctx, why);
+}
+
+static const char *
+reason_of(int status)
+{
+	static const struct {
+		int status;
+		const char *reason;
+	} all[] = {{200, "OK"}, {400, "Bad Request"}, {401, "Unauthorized"}, {403, "Forbidden"},
+	    {404, "Not Found"}, {405, "Method Not Allowed"}, {411, "Length Required"},
+	    {413, "Content Too Large"}, {415, "Unsupported Media Type"}, {426, "Upgrade Required"},
+	    {429, "Too Many Requests"}, {503, "Service Unavailable"}};
+	size_t i;
+
+	for (i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		if (all[i].status == status)
+			return all[i].reason;
+	return "Internal Server Error";
+}
+
+static void
+refuse(struct server_connection *c, int status, const char *headers)
+{
+	(void)evbuffer_add_printf(bufferevent_get_output(c->bev),
+	    "HTTP/1.1 %d %s\r\nContent-Length: 0\r\nConnection: close\r\n%s\r\n", status,
+	    reason_of(status), headers == NULL ? "" : headers);
+	finish(c, "a request was refused");
+}
+
+/* ---- messages */
+
+static int
+on_message(void *ctx, const uint8_t *data, size_t len)
+{
+	struct server_connection *c = ctx;
+	const uint8_t *body;
+	struct error err;
+	size_t body_len;
+
+	if (wire_frame(data, len, &body, &body_len, &err) == -1)
+		return c->cb->malformed(c->ctx, err.text);
+	return c->cb->message(c->ctx, body, body_len);
+}
+
+static void
+on_pong(void *ctx)
+{
+	struct server_connection *c = ctx;
+
+	if (c->cb->pong != NULL)
+		c->cb->pong(c->ctx);
+}
+
+static const struct ws_callbacks callbacks = {on_message, on_pong};
+
+/* One plain message, inflated if need be.  The answer is the owner's to give. */
+static int
+hand_out(struct server_connection *c, const unsigned char *data, size_t len)
+{
+	char *plain = NULL;
+	size_t plain_len = 0;
+	int r;
+
+	if (!c->gzip_body)
+		return c->cb->message(c->ctx, data, len);
+	r = c->rules->gunzip(data, len, c->rules->max_message, &plain, &plain_len);
+	if (r == 0)
+		r = c->cb->message(c->ctx, (const uint8_t *)plain, plain_len);
+	else {
+		fault(c, r == 1 ? "a body that inflates to more than the limit"
+				: "a body that is not gzip");
+		refuse(c, r == 1 ? 413 : 400, NULL);
+		r = 0;
+	}
+	free(plain);
+	return r;
+}
+
+static int
+take_body(struct server_connection *c)
+{
+	struct evbuffer *in = bufferevent_get_input(c->bev);
+	unsigned char *data;
+	size_t len = c->body;
+
+	if (evbuffer_get_length(in) < len)
+		return 0;
+	data = evbuffer_pullup(in, (ev_ssize_t)len);
+	if (data == NULL && len > 0)
+		return -1;
+	c->state = STATE_ASKED;
+	bufferevent_setwatermark(c->bev, EV_READ, 0, INPUT_HIGH);
+	allow(c, 0);
+	if (hand_out(c, data, len) == -1)
+		return -1;
+	(void)evbuffer_drain(in, len);
+	return 1;
+}
+
+static int
+take_frames(struct server_connection *c)
+{
+	struct evbuffer *in = bufferevent_get_input(c->bev);
+	size_t len = evbuffer_get_length(in);
+	enum ws_state state;
+	struct error err = {""};
+
+	if (len == 0 || c->held)
+		return 0;
+	state = ws_input(c->ws, in, &err);
+	if (c->state == STATE_OVER)
+		return 0;
+	if (state == WS_OPEN || state == WS_CLOSING)
+		return evbuffer_get_length(in) < len;
+	if (state == WS_BROKEN)
+		fault(c, err.text);
+	finish(c, state == WS_BROKEN ? "it broke the protocol" : "it said goodbye");
+	return 1;
+}
+
+int
+server_answer(
+    struct server_connection *c, const void *head, size_t head_len, const void *body, size_t len)
+{
+	static const uint8_t header = WIRE_HEADER;
+	struct evbuffer *out = bufferevent_get_output(c->bev);
+	struct evbuffer *whole;
+	unsigned char *data;
+	char *packed = NULL;
+	size_t packed_len = 0;
+	int r = -1;
+
+	if (c->state == STATE_WEBSOCKET) {
+		whole = evbuffer_new();
+		if (whole == NULL)
+			return -1;
+		if (evbuffer_add(whole, &header, sizeof(header)) == 0 &&
+		    evbuffer_add(whole, head, head_len) == 0 &&
+		    (data = evbuffer_pullup(whole, -1)) != NULL)
+			r = ws_send(c->ws, data, sizeof(header) + head_len, body, len);
+		evbuffer_free(whole);
+		return r;
+	}
+	if (c->state != STATE_ASKED)
+		return -1;
+	whole = evbuffer_new();
+	if (whole == NULL || evbuffer_add(whole, head, head_len) == -1 ||
+	    evbuffer_add(whole, body, len) == -1)
+		goto out;
+	len = evbuffer_get_length(whole);
+	data = evbuffer_pullup(whole, -1);
+	if (c->gzip_ok && c->rules->gzip != NULL && len > 512)
+		(void)c->rules->gzip(data, len, &packed, &packed_len);
+	if (evbuffer_add_printf(out,
+		"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\n"
+		"Content-Length: %zu\r\n%s%s\r\n",
+		packed != NULL ? packed_len : len,
+		packed != NULL ? "Content-Encoding: gzip\r\n" : "",
+		c->keep ? "" : "Connection: close\r\n") == -1)
+		goto out;
+	r = packed != NULL ? evbuffer_add(out, packed, packed_len)
+			   : evbuffer_add_buffer(out, whole);
+	if (c->keep) {
+		c->state = STATE_HEAD;
+		allow(c, c->rules->idle_ms);
+	} else
+		finish(c, "it wanted no more requests");
+	if (!c->busy && evbuffer_get_length(bufferevent_get_input(c->bev)) > 0)
+		event_active(c->late, EV_READ, 0); /* the next request is here already */
+out:
+	free(packed);
+	if (whole != NULL)
+		evbuffer_free(whole);
+	return r;
+}
+
+/* ---- requests */
+
+/* The media type alone, without its parameters. */
+static int
+is_protobuf(const char *type)
+{
+	static const char want[] = "application/x-protobuf";
+	size_t n = type == NULL ? 0 : strcspn(type, "; \t");
+
+	return n == sizeof(want) - 1 && strncasecmp(type, want, n) == 0;
+}
+
+static void
+begin_post(struct server_connection *c, const struct http_head *h)
+{
+	const char *coding = http_get(h, "Content-Encoding");
+
+	c->gzip_body = coding != NULL && strcasecmp(coding, "gzip") == 0;
+	if (coding != NULL && strcasecmp(coding, "identity") != 0 &&
+	    (!c->gzip_body || c->rules->gunzip == NULL)) {
+		refuse(c, 415, NULL);
+		return;
+	}
+	if (h->chunked || h->length < 0) {
+		refuse(c, 411, NULL);
+		return;
+	}
+	if ((uint64_t)h->length > c->rules->max_message) {
+		fault(c, "a body longer than the limit");
+		refuse(c, 413, NULL); /* before a byte of it is kept */
+		return;
+	}
+	if (http_has_token(h, "Expect", "100-continue"))
+		(void)evbuffer_add_printf(
+		    bufferevent_get_output(c->bev), "HTTP/1.1 100 Continue\r\n\r\n");
+	c->gzip_ok = http_has_token(h, "Accept-Encoding", "gzip") != 0;
+	c->keep = !http_has_token(h, "Connection", "close");
+	c->body = (size_t)h->length;
+	c->state = STATE_BODY;
+	/* the whole body before the next call: nothing of it can be used earlier */
+	bufferevent_setwatermark(
+	    c->bev, EV_READ, c->body, c->body > INPUT_HIGH ? c->body : INPUT_HIGH);
+	allow(c, c->rules->body_ms);
+}
+
+static void
+begin_websocket(struct server_connection *c, const struct http_head *h)
+{
+	const char *version = http_get(h, "Sec-WebSocket-Version"),
+		   *key = http_get(h, "Sec-WebSocket-Key");
+	char accept[WSKEY_ACCEPT_SIZE];
+
+	if (!http_has_token(h, "Upgrade", "websocket") ||
+	    !http_has_token(h, "Connection", "upgrade")) {
+		refuse(c, 426, "Upgrade: websocket\r\n");
+		return;
+	}
+	if (version == NULL || strcmp(version, "13") != 0) {
+		refuse(c, 426, "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n");
+		return;
+	}
+	if (h->length > 0 || h->chunked || key == NULL || wskey_accept(key, accept) == -1) {
+		refuse(c, 400, NULL);
+		return;
+	}
+	c->ws =
+	    ws_new(WS_SERVER, c->rules->max_message, &callbacks, c, bufferevent_get_output(c->bev));
+	if (c->ws == NULL || evbuffer_add_printf(bufferevent_get_output(c->bev),
+				 "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+				 "Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
+				 accept) == -1) {
+		end(c, "out of memory");
+		return;
+	}
+	c->state = STATE_WEBSOCKET;
+	allow(c, 0);
+	c->cb->opened(c->ctx);
+}
+
+/* FR-07: by its content type a message by plain HTTP, or else a WebSocket to be, or an error. */
+static void
+begin(struct server_connection *c, const struct http_head *h)
+{
+	int get = strcmp(h->method, "GET") == 0, post = strcmp(h->method, "POST") == 0;
+
+	if (is_protobuf(http_get(h, "Content-Type"))) {
+		if (post)
+			begin_post(c, h);
+		else
+			refuse(c, 405, "Allow: POST\r\n");
+	} else if (post)
+		refuse(c, 400, NULL);
+	else if (get)
+		begin_websocket(c, h);
+	else
+		refuse(c, 405, "Allow: GET, POST\r\n");
+}
+
+static int
+take_head(struct server_connection *c)
+{
+	struct evbuffer *in = bufferevent_get_input(c->bev);
+	const char *headers = NULL, *data;
+	struct http_head h;
+	struct error err;
+	size_t len = evbuffer_get_length(in), used = 0;
+	int r;
+
+	if (len > LIMIT_HTTP_HEAD)
+		len = LIMIT_HTTP_HEAD;
+	if (len == 0)
+		return 0;
+	data = (const char *)evbuffer_pullup(in, (ev_ssize_t)len);
+	if (data == NULL)
+		return -1;
+	r = http_head(&h, HTTP_REQUEST, data, len, &used, &err);
+	if (r == 0)
+		return 0;
+	if (r == -1) {
+		fault(c, err.text);
+		refuse(c, 400, NULL);
+		return 1;
+	}
+	(void)evbuffer_drain(in, used);
+	if (strcmp(h.target, c->rules->path) != 0) {
+		refuse(c, 404, NULL);
+		return 1;
+	}
+	r = c->cb->request(c->ctx, &h, &headers);
+	if (r != 0)
+		refuse(c, r, headers);
+	else
+		begin(c, &h);
+	return 1;
+}
+
+/* ---- the loop's calls */
+
+/* 1: there may be more to do. */
+static int
+step(struct server_connection *c)
+{
+	switch (c->state) {
+	case STATE_HEAD:
+		return take_head(c);
+	case STATE_BODY:
+		return take_body(c);
+	case STATE_WEBSOCKET:
+		return take_frames(c);
+	case STATE_LAST:
+		(void)evbuffer_drain(bufferevent_get_input(c->bev),
+		    evbuffer_get_length(bufferevent_get_input(c->bev)));
+		return 0;
+	default:
+		return 0;
+	}
+}
+
+/* Reads on, or not: by what the owner wants and by what the peer takes. */
+static void
+set_reading(struct server_connection *c)
+{
+	size_t waits = evbuffer_get_length(bufferevent_get_output(c->bev));
+	int pause = c->held || c->state == STATE_ASKED || waits > c->rules->output_high ||
+		    (c->ws != NULL && ws_stalled(c->ws));
+
+	if (c->state == STATE_OVER || c->state == STATE_LAST)
+		pause = c->state == STATE_OVER;
+	if (pause == (int)c->paused)
+		return;
+	c->paused = pause != 0;
+	if (pause)
+		(void)bufferevent_disable(c->bev, EV_READ);
+	else
+		(void)bufferevent_enable(c->bev, EV_READ);
+}
+
+static void
+process(struct server_connection *c)
+{
+	int r = 1;
+
+	c->busy = 1;
+	while (r == 1)
+		r = step(c);
+	if (r == -1)
+		end(c, "it was dropped");
+	c->busy = 0;
+	if (c->freed) {
+		release(c);
+		return;
+	}
+	if (c->state == STATE_WEBSOCKET && evbuffer_get_length(bufferevent_get_input(c->bev)) == 0)
+		ws_rest(c->ws);
+	set_reading(c);
+}
+
+static void
+on_read(struct bufferevent *bev, void *arg)
+{
+	(void)bev;
+	process(arg);
+}
+
+/* Everything is written. */
+static void
+on_written(struct bufferevent *bev, void *arg)
+{
+	struct server_connection *c = arg;
+
+	(void)bev;
+	if (c->ws != NULL)
+		ws_output(c->ws);
+	if (c->state == STATE_LAST && !c->shut) {
+		/* close at once would throw our words away if something of the peer's is unread */
+		c->shut = 1;
+		if (bufferevent_getfd(c->bev) >= 0)
+			(void)shutdown(bufferevent_getfd(c->bev), SHUT_WR);
+	}
+	if (c->cb->drained != NULL && c->state == STATE_WEBSOCKET) {
+		c->busy = 1;
+		c->cb->drained(c->ctx);
+		c->busy = 0;
+	}
+	if (c->freed)
+		release(c);
+	else
+		process(c);
+}
+
+static void
+on_event(struct bufferevent *bev, short what, void *arg)
+{
+	struct server_connection *c = arg;
+
+	(void)bev;
+	if (what & BEV_EVENT_CONNECTED) /* TLS is up */
+		return;
+	c->busy = 1;
+	end(c, c->why != NULL           ? c->why
+	       : what & BEV_EVENT_EOF   ? "it closed the connection"
+	       : what & BEV_EVENT_ERROR ? "the connection broke"
+					: "it sent nothing in time");
+	c->busy = 0;
+	if (c->freed)
+		release(c);
+}
+
+static void
+on_late(evutil_socket_t fd, short what, void *arg)
+{
+	struct server_connection *c = arg;
+
+	(void)fd;
+	if (what & EV_READ)
+		process(c);
+	else
+		on_event(c->bev, 0, c);
+}
+
+struct server_connection *
+server_new(struct bufferevent *bev, const struct server_rules *rules,
+    const struct server_callbacks *cb, void *ctx)
+{
+	struct server_connection *c = calloc(1, sizeof(*c));
+
+	if (c != NULL)
+		c->late = event_new(bufferevent_get_base(bev), -1, 0, on_late, c);
+	if (c == NULL || c->late == NULL) {
+		free(c);
+		bufferevent_free(bev);
+		return NULL;
+	}
+	c->bev = bev;
+	c->rules = rules;
+	c->cb = cb;
+	c->ctx = ctx;
+	bufferevent_setcb(bev, on_read, on_written, on_event, c);
+	/* a message is taken as it comes: the frame's reader keeps it, not this buffer */
+	bufferevent_setwatermark(bev, EV_READ, 0, INPUT_HIGH);
+	allow(c, rules->head_ms);
+	(void)bufferevent_enable(bev, EV_READ | EV_WRITE);
+	return c;
+}
+
+void
+server_free(struct server_connection *c)
+{
+	if (c == NULL)
+		return;
+	c->state = STATE_OVER;
+	c->freed = 1;
+	if (!c->busy)
+		release(c);
+}
+
+void
+server_refuse(struct server_connection *c, int status, const char *headers)
+{
+	if (c->state == STATE_ASKED)
+		refuse(c, status, headers);
+}
+
+void
+server_hold(struct server_connection *c)
+{
+	c->held = 1;
+}
+
+void
+server_go_on(struct server_connection *c)
+{
+	if (!c->held)
+		return;
+	c->held = 0;
+	if (!c->busy)
+		event_active(c->late, EV_READ, 0);
+}
+
+void
+server_ping(struct server_connection *c)
+{
+	if (c->state == STATE_WEBSOCKET)
+		(void)ws_ping(c->ws);
+}
+
+void
+server_leave(struct server_connection *c, uint16_t code, const char *reason)
+{
+	if (c->state == STATE_WEBSOCKET) {
+		ws_close(c->ws, code, reason);
+		allow(c, c->rules->close_ms);
+		c->why = "we left";
+	} else if (c->state == STATE_ASKED)
+		c->keep = 0;
+	else if (c->state != STATE_LAST && c->state != STATE_OVER) {
+		c->why = "we left";
+		allow(c, 1);
+	}
+}
+
+int
+server_is_websocket(const struct server_connection *c)
+{
+	return c->state == STATE_WEBSOCKET;
+}
+
+size_t
+server_pending(const struct server_connection *c)
+{
+	return evbuffer_get_length(bufferevent_get_output(c->bev));
+}
+
+struct bufferevent *
+server_bufferevent(struct server_connection *c)
+{
+	return c->bev;
+}
