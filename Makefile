@@ -47,8 +47,8 @@ VERSION := 0.1.0
 
 PACKAGES_BUILD := build-essential pkg-config libevent-dev libprotobuf-c-dev protobuf-c-compiler \
 	protobuf-compiler libyaml-dev libssl-dev libseccomp-dev libwslay-dev libcap-ng-dev \
-	libjansson-dev linux-libc-dev
-PACKAGES_CHECK := libcmocka-dev clang-16 libclang-rt-16-dev llvm-16 perl python3 \
+	libjansson-dev libsqlite3-dev zlib1g-dev python3 linux-libc-dev
+PACKAGES_CHECK := chromium libcmocka-dev clang-16 libclang-rt-16-dev llvm-16 perl python3 \
 	python3-websockets python3-protobuf openssl iproute2 procps strace util-linux xxd patch mandoc \
 	prometheus-node-exporter rsyslog
 
@@ -86,13 +86,16 @@ LIBS_SSL     := $(call pkg,--libs,libssl libcrypto)
 LIBS_WSLAY   := -lwslay
 LIBS_SANDBOX := $(call pkg,--libs,libseccomp) -lcap-ng
 LIBS_JSON    := $(call pkg,--libs,jansson)
+LIBS_SQLITE  := $(call pkg,--libs,sqlite3)
+LIBS_ZLIB    := $(call pkg,--libs,zlib)
 
 CPPFLAGS_OURS := -D_GNU_SOURCE -DOPAMPD_VERSION='"$(VERSION)"' -DOPAMPD_LIBEXECDIR='"$(LIBEXECDIR)"' \
 	-DOPAMPD_SYSCONFDIR='"$(SYSCONFDIR)"' -I. -I$(O)/gen
 CFLAGS_OURS := -std=gnu11 -g $(OPT) $(WARN) $(HARDEN) $(SMALL) $(MAP) $(CFLAGS_EVENT)
 
 # ---- sources: NAME_main is the file with main(); everything else of a folder goes into its archive
-ALL_PROGRAMS := opampd opampd-netd opampd-connect opampd-link opampd-confd opampd-merge opampd-procd opampctl
+ALL_PROGRAMS := opampd opampd-netd opampd-connect opampd-link opampd-confd opampd-merge opampd-procd opampctl \
+	opamphub opamphub-front opamphub-store
 MAIN_opampd         := privsep/opampd.c
 MAIN_opampd-netd    := netd/netd.c
 MAIN_opampd-connect := netd/connect.c
@@ -101,6 +104,9 @@ MAIN_opampd-confd   := confd/confd.c
 MAIN_opampd-merge   := confd/merge.c
 MAIN_opampd-procd   := procd/procd.c
 MAIN_opampctl       := ctl/opampctl.c
+MAIN_opamphub       := hub/opamphub.c
+MAIN_opamphub-front := hub/front.c
+MAIN_opamphub-store := hub/storeproc.c
 PROGRAMS := $(foreach p,$(ALL_PROGRAMS),$(if $(wildcard $(MAIN_$(p))),$(p)))
 LIBS_opampd         := $(LIBS_EVENT) $(LIBS_SANDBOX)
 LIBS_opampd-netd    := $(LIBS_EVENT_SSL) $(LIBS_PB) $(LIBS_WSLAY) $(LIBS_SSL) $(LIBS_SANDBOX)
@@ -110,9 +116,12 @@ LIBS_opampd-confd   := $(LIBS_EVENT) $(LIBS_SANDBOX)
 LIBS_opampd-merge   := $(LIBS_EVENT) $(LIBS_YAML) $(LIBS_SANDBOX)
 LIBS_opampd-procd   := $(LIBS_EVENT) $(LIBS_SANDBOX)
 LIBS_opampctl       := $(LIBS_JSON) $(LIBS_EVENT) $(LIBS_SANDBOX)
-LIBS_ALL := $(LIBS_EVENT_SSL) $(LIBS_PB) $(LIBS_WSLAY) $(LIBS_SSL) $(LIBS_YAML) $(LIBS_JSON) $(LIBS_SANDBOX)
+LIBS_opamphub       := $(LIBS_EVENT) $(LIBS_SANDBOX)
+LIBS_opamphub-front := $(LIBS_EVENT_SSL) $(LIBS_PB) $(LIBS_WSLAY) $(LIBS_SSL) $(LIBS_JSON) $(LIBS_ZLIB) $(LIBS_SANDBOX)
+LIBS_opamphub-store := $(LIBS_EVENT_SSL) $(LIBS_SQLITE) $(LIBS_SSL) $(LIBS_JSON) $(LIBS_YAML) $(LIBS_SANDBOX)
+LIBS_ALL := $(LIBS_SQLITE) $(LIBS_ZLIB) $(LIBS_EVENT_SSL) $(LIBS_PB) $(LIBS_WSLAY) $(LIBS_SSL) $(LIBS_YAML) $(LIBS_JSON) $(LIBS_SANDBOX)
 
-FOLDERS := privsep wire netd confd procd ctl
+FOLDERS := privsep wire netd confd procd ctl hub
 MAINS := $(foreach p,$(PROGRAMS),$(MAIN_$(p)))
 SOURCES := $(sort $(wildcard $(addsuffix /*.c,$(FOLDERS))))
 $(foreach f,$(FOLDERS),$(eval OBJ_$(f) := $(patsubst %.c,$(O)/%.o,$(filter-out $(MAINS),$(sort $(wildcard $(f)/*.c))))))
@@ -126,6 +135,7 @@ ARCHIVES_netd  := $(O)/libnetd.a $(O)/libwire.a $(O)/libproto.a $(O)/libprivsep.
 ARCHIVES_confd := $(O)/libconfd.a $(O)/libprivsep.a
 ARCHIVES_procd := $(O)/libprocd.a $(O)/libprivsep.a
 ARCHIVES_ctl   := $(O)/libctl.a $(O)/libprivsep.a
+ARCHIVES_hub   := $(O)/libhub.a $(O)/libwire.a $(O)/libproto.a $(O)/libprivsep.a
 
 .PHONY: all
 all: $(addprefix $(O)/,$(PROGRAMS))
@@ -142,6 +152,15 @@ $(O)/lib$(1).a: $(OBJ_$(1))
 	@rm -f $$@
 	$$(AR) rcs $$@ $$^
 endef
+# the page's files and the API's document are part of the hub's store
+OBJ_hub += $(O)/gen/hub_static.o
+HUB_FILES := $(sort $(wildcard hub/static/*))
+$(O)/gen/hub_static.c: hub/embed.py hub/openapi.json $(HUB_FILES)
+	@mkdir -p $(@D)
+	$(PYTHON) hub/embed.py hub/openapi.json $(HUB_FILES) >$@
+$(O)/gen/hub_static.o: $(O)/gen/hub_static.c hub/static.h
+	$(call say,CC,$@)
+	$(CC) $(CPPFLAGS_OURS) $(CFLAGS_OURS) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 $(foreach f,$(FOLDERS),$(eval $(call archive_rule,$(f))))
 $(O)/libproto.a: $(GEN_C:.c=.o)
 	@rm -f $@
@@ -157,7 +176,7 @@ $(O)/%.o: %.c | $(GEN_H)
 $(O)/gen/paths: force
 	@mkdir -p $(@D)
 	@echo '$(LIBEXECDIR) $(SYSCONFDIR)' | cmp -s - $@ || echo '$(LIBEXECDIR) $(SYSCONFDIR)' >$@
-$(O)/privsep/opampd.o $(O)/privsep/parent_files.o: $(O)/gen/paths
+$(O)/privsep/opampd.o $(O)/privsep/parent_files.o $(O)/hub/parent_start.o: $(O)/gen/paths
 
 # generated protobuf code: our warnings do not judge it
 $(O)/gen/%.pb-c.o: $(O)/gen/%.pb-c.c
@@ -176,7 +195,7 @@ DEPS := $(SOURCES:%.c=$(O)/%.d)
 include tests/tests.mk
 
 # ---- documents: what the code knows is printed from its own tables (doc/gen/tables.c)
-MAN_PAGES := opampd.8 opampctl.8 opampd.yaml.5 opampd-sandbox.7
+MAN_PAGES := opampd.8 opampctl.8 opamphub.8 opampd.yaml.5 opampd-sandbox.7
 MANS := $(addprefix $(O)/doc/,$(MAN_PAGES))
 .PHONY: doc doc-lint
 doc: $(MANS) $(O)/doc/messages.md $(O)/doc/opampctl.bash
@@ -199,14 +218,14 @@ doc-lint: $(MANS)
 # ---- installing: no user is made, nothing is started; packages in dist/ do that
 COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 INSTALL ?= install
-HELPERS := $(filter opampd-%,$(PROGRAMS))
+HELPERS := $(filter opampd-% opamphub-%,$(PROGRAMS))
 PAPERS  := README.md LICENSE doc/threat-model.md $(O)/doc/messages.md
 EXAMPLES := dist/opampd.yaml.example $(sort $(wildcard dist/examples/*.yaml))
 .PHONY: install uninstall
 install: all doc
 	$(INSTALL) -d -m 755 $(addprefix $(DESTDIR),$(SBINDIR) $(BINDIR) $(LIBEXECDIR) $(COMPLETIONDIR) \
 		$(MANDIR)/man5 $(MANDIR)/man7 $(MANDIR)/man8 $(DOCDIR)/examples $(SYSCONFDIR)/opampd)
-	$(INSTALL) -m 755 $(O)/opampd $(DESTDIR)$(SBINDIR)
+	$(INSTALL) -m 755 $(O)/opampd $(O)/opamphub $(DESTDIR)$(SBINDIR)
 	$(INSTALL) -m 755 $(O)/opampctl $(DESTDIR)$(BINDIR)
 	$(INSTALL) -m 755 $(addprefix $(O)/,$(HELPERS)) $(DESTDIR)$(LIBEXECDIR)
 	$(foreach m,$(MAN_PAGES),$(INSTALL) -m 644 $(O)/doc/$(m) $(DESTDIR)$(MANDIR)/man$(lastword $(subst ., ,$(m))) &&) true
@@ -214,9 +233,9 @@ install: all doc
 	$(INSTALL) -m 644 $(PAPERS) $(DESTDIR)$(DOCDIR)
 	$(INSTALL) -m 644 $(EXAMPLES) $(DESTDIR)$(DOCDIR)/examples
 uninstall:
-	rm -f $(DESTDIR)$(SBINDIR)/opampd $(DESTDIR)$(BINDIR)/opampctl $(DESTDIR)$(COMPLETIONDIR)/opampctl
+	rm -f $(DESTDIR)$(SBINDIR)/opampd $(DESTDIR)$(SBINDIR)/opamphub $(DESTDIR)$(BINDIR)/opampctl $(DESTDIR)$(COMPLETIONDIR)/opampctl
 	rm -f $(foreach m,$(MAN_PAGES),$(DESTDIR)$(MANDIR)/man$(lastword $(subst ., ,$(m)))/$(m))
-	rm -f $(addprefix $(DESTDIR)$(LIBEXECDIR)/,$(filter opampd-%,$(ALL_PROGRAMS)))
+	rm -f $(addprefix $(DESTDIR)$(LIBEXECDIR)/,$(filter opampd-% opamphub-%,$(ALL_PROGRAMS)))
 	rm -f $(addprefix $(DESTDIR)$(DOCDIR)/,$(notdir $(PAPERS)) $(addprefix examples/,$(notdir $(EXAMPLES))))
 	-rmdir --ignore-fail-on-non-empty $(addprefix $(DESTDIR),$(LIBEXECDIR) $(DOCDIR)/examples $(DOCDIR) $(SYSCONFDIR)/opampd) 2>/dev/null
 
@@ -232,7 +251,7 @@ deps-check: deps
 	@tests/lib/need-packages.sh $(PACKAGES_CHECK)
 
 # ---- the users that opampd needs when root starts it
-USERS := _opampd_net _opampd_dns _opampd_link _opampd_conf _opampd_merge _opampd_proc _opampd_agent
+USERS := _opampd_net _opampd_dns _opampd_link _opampd_conf _opampd_merge _opampd_proc _opampd_agent _opamphub
 .PHONY: users
 users:
 	@tests/lib/need-users.sh $(USERS)

@@ -1,0 +1,509 @@
+/*
+ * fleet_assign.c: which version an agent is to run, and the commands of operators (see fleet.h).
+ * opamphub-store.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "fleet_inside.h"
+#include "privsep/log.h"
+
+#define BIT_ACCEPTS_CONFIG 0x2u
+#define BIT_RESTART        0x400u
+#define LIST_MOST          (1u << 30)
+
+/* ---- targets: assignments in memory */
+
+static int
+add_target(void *ctx, const struct assignment *a)
+{
+	struct fleet *f = ctx;
+	struct target *t;
+	struct error err;
+
+	if (f->target_count == FLEET_ASSIGNMENTS)
+		return 1;
+	t = &f->targets[f->target_count];
+	memset(t, 0, sizeof(*t));
+	t->id = a->id;
+	t->version = a->version;
+	t->has_uid = a->has_uid;
+	memcpy(t->uid, a->uid, sizeof(t->uid));
+	if (selector_read(&t->selector, a->selector, &err) == -1)
+		return 0; /* it was checked before it was stored: never fits */
+	f->target_count++;
+	return 0;
+}
+
+static int
+add_settings(void *ctx, const struct settings_offer *o)
+{
+	struct fleet *f = ctx;
+	struct settings_target *t;
+	struct error err;
+
+	if (f->settings_count == FLEET_SETTINGS)
+		return 1;
+	t = &f->settings[f->settings_count];
+	memset(t, 0, sizeof(*t));
+	t->id = o->id;
+	memcpy(t->hash, o->hash, sizeof(t->hash));
+	t->body = malloc(o->body.len + 1);
+	if (t->body == NULL || selector_read(&t->selector, o->selector, &err) == -1) {
+		free(t->body);
+		return 0;
+	}
+	memcpy(t->body, o->body.data, o->body.len);
+	t->len = o->body.len;
+	f->settings_count++;
+	return 0;
+}
+
+int
+fleet_targets_load(struct fleet *f, struct error *err)
+{
+	if (f->targets == NULL)
+		f->targets = calloc(FLEET_ASSIGNMENTS, sizeof(*f->targets));
+	if (f->settings == NULL)
+		f->settings = calloc(FLEET_SETTINGS, sizeof(*f->settings));
+	if (f->targets == NULL || f->settings == NULL)
+		return error_set(err, "out of memory");
+	f->target_count = 0;
+	while (f->settings_count > 0)
+		free(f->settings[--f->settings_count].body);
+	if (store_assignments(f->store, add_target, f, err) == -1)
+		return -1;
+	return store_settings_list(f->store, add_settings, f, err);
+}
+
+uint64_t
+fleet_due(const struct fleet *f, const uint8_t uid[16], const struct bytes *list, size_t count)
+{
+	const struct target *t;
+	uint64_t version = 0;
+	size_t i;
+
+	for (i = 0; i < f->target_count; i++) {
+		t = &f->targets[i];
+		if (t->has_uid) {
+			if (memcmp(t->uid, uid, 16) == 0)
+				return t->version;
+		} else if (version == 0 && selector_fits(&t->selector, list, count))
+			version = t->version;
+	}
+	return version;
+}
+
+const struct settings_target *
+fleet_settings_due(const struct fleet *f, const struct bytes *list, size_t count)
+{
+	size_t i;
+
+	for (i = 0; i < f->settings_count; i++)
+		if (selector_fits(&f->settings[i].selector, list, count))
+			return &f->settings[i];
+	return NULL;
+}
+
+/* ---- many agents at once */
+
+struct one { /* an agent that may have to run something else now */
+	uint8_t uid[16];
+	uint64_t due;
+	uint8_t hash[32]; /* what it says it was offered last */
+	int has_hash, accepts;
+};
+
+struct many {
+	struct one *list;
+	size_t count, room;
+};
+
+static int
+collect(void *ctx, const struct agent *a)
+{
+	struct many *m = ctx;
+	struct one *o;
+
+	fleet_room((void **)&m->list, m->count, &m->room, sizeof(*m->list));
+	o = &m->list[m->count++];
+	memset(o, 0, sizeof(*o));
+	memcpy(o->uid, a->uid, sizeof(o->uid));
+	o->due = a->due;
+	o->accepts = (a->capabilities & BIT_ACCEPTS_CONFIG) != 0;
+	if (a->config_hash.len == sizeof(o->hash)) {
+		o->has_hash = 1;
+		memcpy(o->hash, a->config_hash.data, sizeof(o->hash));
+	}
+	return 0;
+}
+
+struct attributes {
+	struct bytes list[FLEET_ATTRIBUTES];
+	size_t count;
+};
+
+static int
+keep_attribute(void *ctx, struct bytes b)
+{
+	struct attributes *a = ctx;
+	char *copy = a->count == FLEET_ATTRIBUTES ? NULL : malloc(b.len + 1);
+
+	if (copy == NULL)
+		return 1;
+	memcpy(copy, b.data, b.len);
+	a->list[a->count++] = (struct bytes){copy, b.len};
+	return 0;
+}
+
+struct hashed {
+	uint64_t version;
+	uint8_t hash[32];
+};
+
+static int
+keep_hash(void *ctx, const struct configuration_version *v)
+{
+	struct hashed *h = ctx;
+
+	memcpy(h->hash, v->hash, sizeof(h->hash));
+	return 0;
+}
+
+/* Compares what it is to run with what it was, and with what it says. */
+static int
+settle(
+    struct fleet *f, const struct one *o, struct attributes *a, struct hashed *h, struct error *err)
+{
+	struct conv *c = fleet_conv_of(f, o->uid);
+	uint64_t due;
+	int agreed;
+
+	a->count = 0;
+	if (store_agent_attributes_get(f->store, o->uid, keep_attribute, a, err) == -1)
+		return -1;
+	due = fleet_due(f, o->uid, a->list, a->count);
+	while (a->count > 0)
+		free((char *)(uintptr_t)a->list[--a->count].data);
+	if (due == o->due)
+		return 0;
+	if (store_agent_due(f->store, o->uid, due, f->now, err) == -1)
+		return -1;
+	fleet_changed(f, o->uid);
+	if (c == NULL)
+		return 0;
+	if (due != 0 && due != h->version) {
+		h->version = due;
+		if (store_version_get(f->store, due, keep_hash, h, err) == -1)
+			return -1;
+	}
+	agreed = due == 0 || (o->has_hash && memcmp(o->hash, h->hash, sizeof(h->hash)) == 0);
+	fleet_offer(f, c, agreed || !o->accepts ? 0 : due);
+	return 0;
+}
+
+/* All agents that an assignment names: uid, or else selector. */
+static int
+settle_all(struct fleet *f, const uint8_t *uid, struct bytes selector, struct error *err)
+{
+	struct agent_query q = {.selector = selector,
+	    .connected = -1,
+	    .healthy = -1,
+	    .config_status = -1,
+	    .limit = LIST_MOST};
+	struct attributes *a = malloc(sizeof(*a));
+	struct hashed h = {0};
+	struct many m = {0};
+	uint64_t matches;
+	size_t i;
+	int r;
+
+	if (a == NULL)
+		return error_set(err, "out of memory");
+	r = uid != NULL ? store_agent_get(f->store, uid, collect, &m, err)
+			: store_agents_list(f->store, &q, collect, &m, &matches, err);
+	for (i = 0; i < m.count && r != -1; i++)
+		r = settle(f, &m.list[i], a, &h, err);
+	free(m.list);
+	free(a);
+	return r == -1 ? -1 : 0;
+}
+
+/* After a failure in the middle: memory is as the store is. */
+static int
+undo(struct fleet *f)
+{
+	struct error err;
+
+	fleet_undo(f);
+	if (fleet_targets_load(f, &err) == -1)
+		fatal("%s", err.text);
+	return -1;
+}
+
+static int
+exists(void *ctx, const struct configuration_version *v)
+{
+	(void)ctx;
+	(void)v;
+	return 0;
+}
+
+int
+fleet_assign(struct fleet *f, struct assignment *a, struct error *err)
+{
+	struct selector check;
+	int r;
+
+	if (!a->has_uid && selector_read(&check, a->selector, err) == -1)
+		return -1;
+	if (f->target_count == FLEET_ASSIGNMENTS)
+		return error_set(err,
+		    "there are %d assignments already: delete those that are not needed",
+		    FLEET_ASSIGNMENTS);
+	if (fleet_begin(f, err) == -1)
+		return -1;
+	a->created = f->now;
+	r = store_version_get(f->store, a->version, exists, NULL, err);
+	if (r == 0)
+		r = error_set(err, "there is no version %llu", (unsigned long long)a->version);
+	if (r == -1 || store_assignment_new(f->store, a, err) == -1 ||
+	    fleet_targets_load(f, err) == -1 ||
+	    settle_all(f, a->has_uid ? a->uid : NULL, a->selector, err) == -1)
+		return undo(f);
+	if (fleet_end(f, err) == -1)
+		return undo(f);
+	if (f->watch != NULL)
+		f->watch(f->watch_ctx, NEWS_ASSIGNMENT, NULL, a->id);
+	return 0;
+}
+
+struct wanted {
+	uint64_t id;
+	int found, has_uid;
+	uint8_t uid[16];
+	char selector[SELECTOR_TEXT];
+	size_t len;
+};
+
+static int
+find_assignment(void *ctx, const struct assignment *a)
+{
+	struct wanted *w = ctx;
+
+	if (a->id != w->id)
+		return 0;
+	w->found = 1;
+	w->has_uid = a->has_uid;
+	memcpy(w->uid, a->uid, sizeof(w->uid));
+	w->len = a->selector.len < sizeof(w->selector) ? a->selector.len : 0;
+	memcpy(w->selector, a->selector.data, w->len);
+	return 1;
+}
+
+int
+fleet_unassign(struct fleet *f, uint64_t id, struct error *err)
+{
+	struct wanted w = {.id = id};
+
+	if (store_assignments(f->store, find_assignment, &w, err) == -1)
+		return -1;
+	if (!w.found)
+		return 0;
+	if (fleet_begin(f, err) == -1)
+		return -1;
+	if (store_assignment_delete(f->store, id, err) == -1 || fleet_targets_load(f, err) == -1 ||
+	    settle_all(f, w.has_uid ? w.uid : NULL, (struct bytes){w.selector, w.len}, err) == -1 ||
+	    fleet_end(f, err) == -1)
+		return undo(f);
+	if (f->watch != NULL)
+		f->watch(f->watch_ctx, NEWS_ASSIGNMENT, NULL, id);
+	return 1;
+}
+
+/* ---- configurations */
+
+/* The end of a change by an operator. */
+static int
+done(struct fleet *f, int r, enum fleet_news news, uint64_t id, struct error *err)
+{
+	if (r == -1 || fleet_end(f, err) == -1) {
+		fleet_undo(f);
+		return -1;
+	}
+	if (f->watch != NULL)
+		f->watch(f->watch_ctx, news, NULL, id);
+	return r;
+}
+
+int
+fleet_configuration_new(struct fleet *f, struct bytes name, uint64_t *id, struct error *err)
+{
+	*id = 0;
+	if (fleet_begin(f, err) == -1)
+		return -1;
+	return done(f, store_configuration_new(f->store, name, f->now, id, err), NEWS_CONFIGURATION,
+	    *id, err);
+}
+
+int
+fleet_configuration_delete(struct fleet *f, uint64_t id, struct error *err)
+{
+	if (fleet_begin(f, err) == -1)
+		return -1;
+	return done(f, store_configuration_delete(f->store, id, err), NEWS_CONFIGURATION, id, err);
+}
+
+int
+fleet_version_new(struct fleet *f, uint64_t configuration, const json_t *files, struct bytes author,
+    struct bytes comment, uint64_t *id, struct error *err)
+{
+	struct configuration_version v = {
+	    .configuration = configuration, .author = author, .comment = comment};
+	char *dump = json_dumps(files, JSON_COMPACT);
+	int r;
+
+	if (dump == NULL)
+		return error_set(err, "out of memory");
+	config_files_hash(files, v.hash);
+	v.files = (struct bytes){dump, strlen(dump)};
+	r = fleet_begin(f, err);
+	if (r == 0) {
+		v.created = f->now;
+		r = done(f, store_version_new(f->store, &v, err), NEWS_CONFIGURATION, configuration,
+		    err);
+	}
+	*id = v.id;
+	free(dump);
+	return r;
+}
+
+/* ---- commands */
+
+static int
+any_agent(void *ctx, const struct agent *a)
+{
+	(void)ctx;
+	(void)a;
+	return 0;
+}
+
+/* The conversation with it, or why there can be nothing sent. */
+static enum fleet_answer
+reach(struct fleet *f, const uint8_t uid[16], struct conv **c, struct error *err)
+{
+	int r;
+
+	*c = fleet_conv_of(f, uid);
+	if (*c != NULL)
+		return FLEET_SENT;
+	r = store_agent_get(f->store, uid, any_agent, NULL, err);
+	return r == -1 ? FLEET_FAILED : r == 0 ? FLEET_UNKNOWN : FLEET_AWAY;
+}
+
+static enum fleet_answer
+told(struct fleet *f, const uint8_t uid[16], const char *kind, struct bytes author,
+    struct error *err)
+{
+	if (fleet_begin(f, err) == -1)
+		return FLEET_FAILED;
+	fleet_changed(f, uid);
+	if (fleet_event(f, uid, kind, err, "asked for by %.*s", (int)author.len, author.data) ==
+		-1 ||
+	    fleet_end(f, err) == -1) {
+		fleet_undo(f);
+		return FLEET_FAILED;
+	}
+	return FLEET_SENT;
+}
+
+enum fleet_answer
+fleet_restart(struct fleet *f, const uint8_t uid[16], struct bytes author, struct error *err)
+{
+	struct conv *c;
+	enum fleet_answer a = reach(f, uid, &c, err);
+
+	if (a != FLEET_SENT)
+		return a;
+	if ((c->capabilities & BIT_RESTART) == 0)
+		return FLEET_UNABLE;
+	a = told(f, uid, "restart", author, err);
+	if (a == FLEET_SENT && frames_send(f->frames, FRAME_COMMAND, c->number, 0, NULL, err) == -1)
+		return FLEET_FAILED;
+	f->figures.commands++;
+	return a;
+}
+
+struct has_custom {
+	struct bytes capability;
+	int found;
+};
+
+static int
+look_custom(void *ctx, struct bytes body)
+{
+	struct has_custom *h = ctx;
+	json_t *j = json_loadb(body.data, body.len, 0, NULL), *name;
+	size_t i;
+
+	json_array_foreach(json_object_get(j, "capabilities"), i, name) h->found |=
+	    json_string_length(name) == h->capability.len &&
+	    memcmp(json_string_value(name), h->capability.data, h->capability.len) == 0;
+	json_decref(j);
+	return 0;
+}
+
+enum fleet_answer
+fleet_message(struct fleet *f, const uint8_t uid[16], struct bytes capability, struct bytes type,
+    struct bytes data, struct bytes author, struct error *err)
+{
+	struct has_custom h = {capability, 0};
+	struct record_writer w = {0};
+	struct conv *c;
+	enum fleet_answer a = reach(f, uid, &c, err);
+
+	if (a != FLEET_SENT)
+		return a;
+	if (store_agent_part_get(f->store, uid, PART_CUSTOM, look_custom, &h, err) == -1)
+		return FLEET_FAILED;
+	if (!h.found)
+		return FLEET_UNABLE; /* CM-03 */
+	a = told(f, uid, "message", author, err);
+	if (a != FLEET_SENT)
+		return a;
+	record_put(&w, KEY_CAPABILITY, 0, 0, capability.data, capability.len);
+	record_put(&w, KEY_TYPE, 0, 0, type.data, type.len);
+	record_put(&w, KEY_DATA, 0, 0, data.data, data.len);
+	if (frames_send(f->frames, FRAME_MESSAGE, c->number, 0, &w, err) == -1)
+		return FLEET_FAILED;
+	f->figures.messages++;
+	return FLEET_SENT;
+}
+
+enum fleet_answer
+fleet_forget(struct fleet *f, const uint8_t uid[16], struct bytes author, struct error *err)
+{
+	char text[UID_TEXT];
+	struct conv *c;
+	enum fleet_answer a = reach(f, uid, &c, err);
+
+	if (a == FLEET_UNKNOWN || a == FLEET_FAILED)
+		return a;
+	if (fleet_begin(f, err) == -1)
+		return FLEET_FAILED;
+	if (store_agent_forget(f->store, uid, err) == -1 || fleet_end(f, err) == -1 ||
+	    fleet_targets_load(f, err) == -1) {
+		(void)undo(f);
+		return FLEET_FAILED;
+	}
+	f->agents--;
+	uid_text(text, uid);
+	log_info("agent %s was forgotten: asked for by %.*s", text, (int)author.len, author.data);
+	if (c != NULL) {
+		(void)frames_send(f->frames, FRAME_CLOSE, c->number, 0, NULL, err);
+		fleet_conv_free(f, c);
+	}
+	if (f->watch != NULL)
+		f->watch(f->watch_ctx, NEWS_GONE, uid, 0);
+	return FLEET_SENT;
+}

@@ -1,0 +1,256 @@
+/*
+ * frames.c: one end of the conversation between front and store (see frames.h).
+ */
+#include "frames.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <event2/buffer.h>
+#include <event2/event.h>
+
+#define READ_SIZE  (256 * KIB)
+#define LITTLE     (256 * KIB)
+#define READS_TURN 2
+
+struct frames {
+	int fd, store;
+	struct frames_callbacks cb;
+	void *ctx;
+	struct evbuffer *in, *out;
+	struct event *reading, *writing;
+	int paused, over, full; /* full: more than LITTLE waits */
+};
+
+static const struct {
+	const char *name;
+	int to_store;
+	size_t most;
+} table[FRAME_TYPES] = {
+#define FRAME(name, to_store, most, meaning) [FRAME_##name] = {#name, to_store, most},
+    FRAME_TABLE(FRAME)
+#undef FRAME
+};
+
+const char *
+frame_name(uint32_t type)
+{
+	return type > FRAME_NOTHING && type < FRAME_TYPES ? table[type].name : "?";
+}
+
+size_t
+frame_most(uint32_t type)
+{
+	return type < FRAME_TYPES ? table[type].most : 0;
+}
+
+int
+frame_to_store(uint32_t type)
+{
+	return type < FRAME_TYPES && table[type].to_store;
+}
+
+static void
+over(struct frames *f, const char *why)
+{
+	if (f->over)
+		return;
+	f->over = 1;
+	(void)event_del(f->reading);
+	(void)event_del(f->writing);
+	f->cb.gone(f->ctx, why);
+}
+
+/* 1: one was handled; 0: more bytes are needed; -1: over. */
+static int
+take(struct frames *f)
+{
+	struct frame_header h;
+	struct record r;
+	struct error err = {""};
+	unsigned char *data;
+
+	if (evbuffer_copyout(f->in, &h, sizeof(h)) < (ev_ssize_t)sizeof(h))
+		return 0;
+	if (h.type == FRAME_NOTHING || h.type >= FRAME_TYPES ||
+	    table[h.type].to_store != f->store) {
+		over(f, "a frame that is not in the table");
+		return -1;
+	}
+	if (h.len > table[h.type].most) {
+		over(f, "a frame longer than the table allows");
+		return -1;
+	}
+	if (evbuffer_get_length(f->in) < sizeof(h) + h.len)
+		return 0;
+	(void)evbuffer_drain(f->in, sizeof(h));
+	data = evbuffer_pullup(f->in, (ev_ssize_t)h.len);
+	if ((data == NULL && h.len > 0) || record_open(&r, data, h.len, &err) == -1 ||
+	    f->cb.frame(f->ctx, &h, &r, &err) == -1) {
+		(void)error_prefix(&err, "a frame %s", table[h.type].name);
+		over(f, err.text);
+		return -1;
+	}
+	(void)evbuffer_drain(f->in, h.len);
+	return 1;
+}
+
+static void
+handle(struct frames *f)
+{
+	int any = 0, r = 1;
+
+	while (!f->paused && r == 1) {
+		r = take(f);
+		any |= r == 1;
+	}
+	if (any && !f->over && f->cb.turn != NULL)
+		f->cb.turn(f->ctx);
+}
+
+static void
+on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct frames *f = arg;
+	int n, reads = READS_TURN;
+
+	(void)what;
+	while (reads-- > 0 && !f->over && !f->paused) {
+		n = evbuffer_read(f->in, fd, READ_SIZE);
+		if (n == 0) {
+			over(f, "it has ended");
+			return;
+		}
+		if (n == -1) {
+			if (errno != EAGAIN && errno != EINTR)
+				over(f, strerror(errno));
+			return;
+		}
+		handle(f);
+	}
+}
+
+static void
+flush(struct frames *f)
+{
+	while (!f->over && evbuffer_get_length(f->out) > 0) {
+		if (evbuffer_write(f->out, f->fd) >= 0 || errno == EINTR)
+			continue;
+		if (errno == EAGAIN)
+			(void)event_add(f->writing, NULL);
+		else
+			over(f, strerror(errno));
+		return;
+	}
+}
+
+static void
+on_writable(evutil_socket_t fd, short what, void *arg)
+{
+	struct frames *f = arg;
+
+	(void)fd;
+	(void)what;
+	flush(f);
+	if (!f->over && f->full && evbuffer_get_length(f->out) <= LITTLE) {
+		f->full = 0;
+		if (f->cb.drained != NULL)
+			f->cb.drained(f->ctx);
+	}
+}
+
+struct frames *
+frames_new(struct event_base *base, int fd, int store, const struct frames_callbacks *cb, void *ctx)
+{
+	struct frames *f = calloc(1, sizeof(*f));
+
+	if (f == NULL) {
+		close(fd);
+		return NULL;
+	}
+	f->fd = fd;
+	f->store = store;
+	f->cb = *cb;
+	f->ctx = ctx;
+	(void)evutil_make_socket_nonblocking(fd);
+	f->in = evbuffer_new();
+	f->out = evbuffer_new();
+	f->reading = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, f);
+	f->writing = event_new(base, fd, EV_WRITE, on_writable, f);
+	if (f->in == NULL || f->out == NULL || f->reading == NULL || f->writing == NULL ||
+	    event_add(f->reading, NULL) == -1) {
+		frames_free(f);
+		return NULL;
+	}
+	return f;
+}
+
+void
+frames_free(struct frames *f)
+{
+	if (f == NULL)
+		return;
+	if (f->reading != NULL)
+		event_free(f->reading);
+	if (f->writing != NULL)
+		event_free(f->writing);
+	if (f->in != NULL)
+		evbuffer_free(f->in);
+	if (f->out != NULL)
+		evbuffer_free(f->out);
+	close(f->fd);
+	free(f);
+}
+
+int
+frames_send(struct frames *f, uint32_t type, uint32_t conn, uint32_t serial,
+    struct record_writer *w, struct error *err)
+{
+	struct record_writer none = {0};
+	struct frame_header h = {0, type, conn, serial};
+	char *data = NULL;
+	size_t len;
+	int r;
+
+	if (record_finish(w != NULL ? w : &none, &data, &len, err) == -1)
+		return -1;
+	if (len > table[type].most) {
+		free(data);
+		return error_set(err, "a frame %s of %zu bytes: at most %zu are allowed",
+		    table[type].name, len, table[type].most);
+	}
+	h.len = (uint32_t)len;
+	r = f->over ? 0 : evbuffer_add(f->out, &h, sizeof(h)) | evbuffer_add(f->out, data, len);
+	free(data);
+	if (r != 0)
+		return error_set(err, "a frame %s: out of memory", table[type].name);
+	if (evbuffer_get_length(f->out) > LITTLE)
+		f->full = 1;
+	/* written by the loop, so that what one turn makes goes out together */
+	return f->over ? 0 : event_add(f->writing, NULL);
+}
+
+size_t
+frames_pending(const struct frames *f)
+{
+	return evbuffer_get_length(f->out);
+}
+
+void
+frames_pause(struct frames *f)
+{
+	f->paused = 1;
+	(void)event_del(f->reading);
+}
+
+void
+frames_resume(struct frames *f)
+{
+	if (!f->paused || f->over)
+		return;
+	f->paused = 0;
+	(void)event_add(f->reading, NULL);
+	handle(f); /* what came with the last read */
+}

@@ -1,0 +1,74 @@
+/*
+ * setup.c: what the hub's parent hands to the two processes it starts (see setup.h).
+ */
+#include "setup.h"
+
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "privsep/limits.h"
+#include "privsep/memfd.h"
+
+int
+setup_take(struct setup *s, struct error *err)
+{
+	size_t len;
+
+	if (memfd_read(SETUP_FD_RECORD, LIMIT_SETTINGS_RECORD, &s->data, &len, err) == -1 ||
+	    record_open(&s->record, s->data, len, err) == -1)
+		return error_prefix(err, "what opamphub hands over");
+	close(SETUP_FD_RECORD);
+	return 0;
+}
+
+int
+setup_has_tokens(const struct setup *s)
+{
+	struct record_entry e;
+
+	return record_find(&s->record, SETUP_TOKEN, &e);
+}
+
+/* Both in full, whatever differs first. */
+static int
+same(const char *a, size_t a_len, const char *b, size_t b_len)
+{
+	unsigned char differs = a_len != b_len;
+	size_t i;
+
+	for (i = 0; i < a_len && b_len > 0; i++)
+		differs |= (unsigned char)(a[i] ^ b[i % b_len]);
+	return !differs;
+}
+
+int
+setup_token(const struct setup *s, const char *shown, const char **name, size_t *name_len)
+{
+	struct record_entry e;
+	const char *space;
+	size_t pos = 0, n;
+	int found = -1;
+
+	while (record_next(&s->record, &pos, SETUP_TOKEN, &e)) {
+		space = memchr(e.value, ' ', e.len);
+		n = space == NULL ? e.len : (size_t)(space - e.value);
+		if (n + 1 >= e.len || shown == NULL ||
+		    !same(e.value + n + 1, e.len - n - 1, shown, strlen(shown)))
+			continue;
+		*name = e.value;
+		*name_len = n;
+		found = 0;
+	}
+	return found;
+}
+
+const char *
+setup_bearer(const char *authorization)
+{
+	if (authorization == NULL || strncasecmp(authorization, "Bearer ", 7) != 0)
+		return NULL;
+	for (authorization += 7; *authorization == ' ';)
+		authorization++;
+	return authorization;
+}

@@ -1,0 +1,109 @@
+/*
+ * storeproc.c: opamphub-store, the process of the hub that keeps the fleet and serves page and API.
+ * It writes its store's directory and nothing else; what agents send reaches it only as front's
+ * frames, what browsers send is read in web.c and api*.c.
+ */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include <event2/event.h>
+
+#include "fleet.h"
+#include "policy.h"
+#include "privsep/log.h"
+#include "web.h"
+
+struct storeproc {
+	struct event_base *base;
+	struct setup setup;
+	struct store *store;
+	struct fleet *fleet;
+	struct web *web;
+	struct event *ending;
+	int dir;
+};
+
+/* The pipe's end: the parent wants us to end, or died. */
+static void
+on_end(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)event_base_loopbreak(((struct storeproc *)arg)->base);
+}
+
+static void
+on_news(void *ctx, enum fleet_news news, const uint8_t *uid, uint64_t id)
+{
+	struct storeproc *p = ctx;
+
+	if (p->web != NULL)
+		web_news(p->web, news, uid, id);
+}
+
+static int
+begin(struct storeproc *p, struct error *err)
+{
+	char *path = record_string(&p->setup.record, SETUP_STORE);
+
+	p->base = event_base_new();
+	if (path == NULL || p->base == NULL)
+		return error_set(err, "out of memory");
+	p->dir = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (p->dir == -1)
+		return error_errno(err, "%s", path);
+	/* a web server before the sandbox: TLS makes all it makes lazily */
+	p->web = web_new(p->base, &p->setup, err);
+	if (p->web == NULL || hub_sandbox(&policy_hub_store, &p->setup, p->dir, err) == -1)
+		return -1;
+	p->store = hub_store_open(path, err);
+	free(path);
+	if (p->store == NULL)
+		return -1;
+	p->fleet = fleet_new(p->base, p->store, SETUP_FD_FRAMES,
+	    record_u64(&p->setup.record, SETUP_MAX_AGENTS, LIMIT_HUB_AGENTS), on_news, p, err);
+	if (p->fleet == NULL)
+		return -1;
+	p->ending = event_new(p->base, SETUP_FD_ALIVE, EV_READ, on_end, p);
+	if (p->ending == NULL || event_add(p->ending, NULL) == -1)
+		return error_set(err, "out of memory");
+	return web_serve(p->web, p->fleet, err);
+}
+
+/* Its tables of names want chance, for which it would open a file when the first is made. */
+static void
+seed_json(void)
+{
+	size_t seed = 0;
+
+	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
+		fatal("no random numbers can be had");
+	json_object_seed(seed | 1);
+}
+
+int
+main(void)
+{
+	static struct storeproc p;
+	struct error err;
+
+	log_init("hub-store", LOG_SINK_STDERR, LOG_LEVEL_INFO);
+	(void)signal(SIGPIPE, SIG_IGN);
+	seed_json();
+	if (setup_take(&p.setup, &err) == -1)
+		fatal("%s", err.text);
+	log_set_level((enum log_level)record_u64(&p.setup.record, SETUP_LOG_LEVEL, LOG_LEVEL_INFO));
+	if (begin(&p, &err) == -1)
+		fatal("%s", err.text);
+	if (write(SETUP_FD_ALIVE, "r", 1) != 1)
+		fatal("telling opamphub that we are ready failed");
+	(void)event_base_dispatch(p.base);
+	hub_store_close(p.store);
+	_exit(0);
+}

@@ -1,0 +1,514 @@
+/*
+ * web.c: HTTP/1.1 for the page and the API (see web.h).  opamphub-store.
+ * Bounded: connections, time for head and body, size of both, answers that are not read.
+ */
+#include "web.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+
+#include "privsep/log.h"
+#include "server_tls.h"
+#include "web_inside.h"
+#include "wire/wire.h"
+
+#define HEAD_S       10
+#define BODY_S       60
+#define IDLE_S       60
+#define LINGER_S     2
+#define OUTPUT_HIGH  (1 * MIB)
+#define STREAM_MOST  (4 * MIB) /* a watcher that does not read is dropped */
+#define ACCEPTS_TURN 16
+
+/* What every answer carries: the page loads from here alone, runs nothing else, is framed by nobody. */
+#define SAFETY                                                                                     \
+	"Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; "       \
+	"connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'; "          \
+	"frame-ancestors 'none'; require-trusted-types-for 'script'\r\n"                           \
+	"X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n"                      \
+	"Cross-Origin-Opener-Policy: same-origin\r\nCross-Origin-Resource-Policy: same-origin\r\n" \
+	"Cache-Control: no-store\r\n"
+
+struct web_connection {
+	LIST_ENTRY(web_connection) entry;
+	struct web *web;
+	struct bufferevent *bev;
+	struct sockaddr_storage from;
+	struct http_head head;
+	size_t body;
+	unsigned reading_body : 1, keep : 1, last : 1, streaming : 1, answered : 1, shut : 1;
+};
+
+static void
+drop(struct web_connection *c)
+{
+	struct web *w = c->web;
+
+	LIST_REMOVE(c, entry);
+	w->connections--;
+	w->watchers -= c->streaming;
+	bufferevent_free(c->bev);
+	free(c);
+	if (w->accepting != NULL)
+		(void)event_add(w->accepting, NULL);
+}
+
+static void
+allow(struct web_connection *c, int seconds)
+{
+	const struct timeval read = {seconds, 0}, write = {BODY_S, 0};
+
+	bufferevent_set_timeouts(c->bev, seconds == 0 ? NULL : &read, &write);
+}
+
+/* ---- answers */
+
+static const char *
+reason_of(int status)
+{
+	static const struct {
+		int status;
+		const char *reason;
+	} all[] = {{200, "OK"}, {201, "Created"}, {202, "Accepted"}, {204, "No Content"},
+	    {304, "Not Modified"}, {400, "Bad Request"}, {401, "Unauthorized"}, {403, "Forbidden"},
+	    {404, "Not Found"}, {405, "Method Not Allowed"}, {409, "Conflict"},
+	    {411, "Length Required"}, {413, "Content Too Large"}, {415, "Unsupported Media Type"},
+	    {421, "Misdirected Request"}, {422, "Unprocessable Content"},
+	    {429, "Too Many Requests"}, {503, "Service Unavailable"}};
+	size_t i;
+
+	for (i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		if (all[i].status == status)
+			return all[i].reason;
+	return "Internal Server Error";
+}
+
+void
+web_reply_headers(struct web_request *q, int status, const char *headers, const char *type,
+    const void *data, size_t len)
+{
+	struct web_connection *c = q->connection;
+	struct evbuffer *out = bufferevent_get_output(c->bev);
+
+	c->answered = 1;
+	if (status >= 400)
+		q->web->refused++;
+	(void)evbuffer_add_printf(
+	    out, "HTTP/1.1 %d %s\r\n" SAFETY "%s", status, reason_of(status), headers);
+	if (type != NULL)
+		(void)evbuffer_add_printf(out, "Content-Type: %s\r\n", type);
+	(void)evbuffer_add_printf(
+	    out, "Content-Length: %zu\r\n%s\r\n", len, c->keep ? "" : "Connection: close\r\n");
+	if (evbuffer_add(out, data, len) == -1)
+		c->keep = 0; /* no memory: cut off rather than mixed up */
+	if (!c->keep)
+		c->last = 1;
+}
+
+void
+web_reply(struct web_request *q, int status, const char *type, const void *data, size_t len)
+{
+	web_reply_headers(q, status, "", type, data, len);
+}
+
+void
+web_json(struct web_request *q, int status, json_t *body)
+{
+	char *text = body == NULL ? NULL : json_dumps(body, JSON_COMPACT);
+
+	json_decref(body);
+	if (text == NULL)
+		web_reply(q, 500, "application/json", "{\"error\":{\"what\":\"out of memory\"}}",
+		    sizeof("{\"error\":{\"what\":\"out of memory\"}}") - 1);
+	else
+		web_reply(q, status, "application/json", text, strlen(text));
+	free(text);
+}
+
+void
+web_fault(struct web_request *q, int status, const char *fmt, ...)
+{
+	char text[1024], safe[4096];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	(void)log_escape(safe, sizeof(safe), text, strlen(text));
+	web_json(q, status, json_pack("{s:{s:s}}", "error", "what", safe));
+}
+
+/* ---- streams */
+
+int
+web_begin_stream(struct web_request *q)
+{
+	struct web_connection *c = q->connection;
+
+	if (q->web->watchers >= WEB_WATCHERS)
+		return -1;
+	q->web->watchers++;
+	c->streaming = 1;
+	c->answered = 1;
+	allow(c, 0);
+	return evbuffer_add_printf(bufferevent_get_output(c->bev),
+		   "HTTP/1.1 200 OK\r\n" SAFETY
+		   "Content-Type: text/event-stream\r\nConnection: close\r\n\r\n") == -1
+		   ? -1
+		   : 0;
+}
+
+void
+web_stream_send(struct web_connection *c, const void *data, size_t len)
+{
+	if (evbuffer_get_length(bufferevent_get_output(c->bev)) > STREAM_MOST)
+		drop(c);
+	else
+		(void)bufferevent_write(c->bev, data, len);
+}
+
+struct web_connection *
+web_streams(struct web *w, struct web_connection *after)
+{
+	struct web_connection *c = after == NULL ? LIST_FIRST(&w->all) : LIST_NEXT(after, entry);
+
+	while (c != NULL && !c->streaming)
+		c = LIST_NEXT(c, entry);
+	return c;
+}
+
+/* ---- requests */
+
+static int
+hex_digit(char c)
+{
+	c = lower(c);
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* %XX, and in a query "+"; -1: broken, a NUL, or not UTF-8. */
+static int
+decode(char *out, size_t size, const char *in, size_t len, int query)
+{
+	size_t i, n = 0;
+	int high, low;
+
+	for (i = 0; i < len; i++) {
+		if (n + 1 >= size)
+			return -1;
+		if (in[i] == '%') {
+			high = i + 1 < len ? hex_digit(in[i + 1]) : -1;
+			low = i + 2 < len ? hex_digit(in[i + 2]) : -1;
+			if (high < 0 || low < 0 || (high == 0 && low == 0))
+				return -1;
+			out[n++] = (char)(high << 4 | low);
+			i += 2;
+		} else
+			out[n++] = query && in[i] == '+' ? ' ' : in[i];
+	}
+	out[n] = '\0';
+	return wire_utf8((const uint8_t *)out, n) ? 0 : -1;
+}
+
+char *
+web_parameter(const struct web_request *q, const char *name)
+{
+	const char *p = q->query, *end, *equals;
+	size_t n = strlen(name), len;
+	char *value;
+
+	for (; *p != '\0'; p = *end == '\0' ? end : end + 1) {
+		end = p + strcspn(p, "&");
+		equals = memchr(p, '=', (size_t)(end - p));
+		if (equals == NULL || (size_t)(equals - p) != n || memcmp(p, name, n) != 0)
+			continue;
+		len = (size_t)(end - equals - 1);
+		value = malloc(len + 1);
+		if (value != NULL && decode(value, len + 1, equals + 1, len, 1) == -1)
+			value[0] = '\0';
+		return value;
+	}
+	return NULL;
+}
+
+json_t *
+web_body(struct web_request *q)
+{
+	json_error_t fault;
+	json_t *j = json_loadb(q->body, q->body_len, JSON_REJECT_DUPLICATES, &fault);
+	char safe[JSON_ERROR_TEXT_LENGTH * 4];
+
+	if (j != NULL)
+		return j;
+	(void)log_escape(safe, sizeof(safe), fault.text, strlen(fault.text));
+	web_json(q, 400,
+	    json_pack("{s:{s:s, s:i, s:i}}", "error", "what", safe, "line", fault.line, "column",
+		fault.column));
+	return NULL;
+}
+
+static int
+read_target(struct web_request *q, const char *target)
+{
+	const char *question = strchr(target, '?');
+	size_t len = question == NULL ? strlen(target) : (size_t)(question - target);
+
+	if (target[0] != '/' || decode(q->path, sizeof(q->path), target, len, 0) == -1)
+		return -1;
+	if (question != NULL && strlen(question + 1) >= sizeof(q->query))
+		return -1;
+	(void)snprintf(q->query, sizeof(q->query), "%s", question == NULL ? "" : question + 1);
+	return 0;
+}
+
+static void
+act(struct web_connection *c, const char *body)
+{
+	struct web_request q = {.web = c->web,
+	    .connection = c,
+	    .body = body,
+	    .body_len = c->body,
+	    .secure = c->web->tls != NULL};
+	const struct http_head *h = &c->head;
+	const char *last = http_get(h, "Last-Event-ID");
+
+	q.method = strcmp(h->method, "GET") == 0      ? METHOD_GET
+		   : strcmp(h->method, "POST") == 0   ? METHOD_POST
+		   : strcmp(h->method, "DELETE") == 0 ? METHOD_DELETE
+						      : METHOD_OTHER;
+	c->answered = 0;
+	c->web->requests++;
+	if (last != NULL && api_number(last, &q.last_event) == -1)
+		q.last_event = 0;
+	if (read_target(&q, h->target) == -1)
+		web_fault(&q, 400, "the path or query is not as it must be");
+	else if (web_allow(&q, h, (const struct sockaddr *)&c->from) == 0 && !web_static(&q))
+		api_request(&q);
+	if (!c->answered)
+		web_fault(&q, 500, "the request was not answered");
+}
+
+/* A head that cannot be used: answered, and the connection ends. */
+static void
+refuse(struct web_connection *c, int status, const char *what)
+{
+	struct web_request q = {.web = c->web, .connection = c};
+
+	c->keep = 0;
+	web_fault(&q, status, "%s", what);
+}
+
+static int
+take_head(struct web_connection *c)
+{
+	struct evbuffer *in = bufferevent_get_input(c->bev);
+	struct http_head *h = &c->head;
+	struct error err;
+	size_t len = evbuffer_get_length(in), used;
+	const char *data;
+	int r;
+
+	if (len > LIMIT_HTTP_HEAD)
+		len = LIMIT_HTTP_HEAD;
+	if (len == 0 || (data = (const char *)evbuffer_pullup(in, (ev_ssize_t)len)) == NULL)
+		return 0;
+	r = http_head(h, HTTP_REQUEST, data, len, &used, &err);
+	if (r == 0)
+		return 0;
+	c->keep = 1;
+	if (r == -1) {
+		refuse(c, 400, err.text);
+		return 1;
+	}
+	(void)evbuffer_drain(in, used);
+	c->keep = !http_has_token(h, "Connection", "close");
+	if (h->chunked)
+		refuse(c, 411, "a body needs Content-Length");
+	else if (h->length > (int64_t)LIMIT_HUB_CONFIG)
+		refuse(c, 413, "the body is longer than the hub takes");
+	else {
+		c->body = h->length < 0 ? 0 : (size_t)h->length;
+		c->reading_body = 1;
+		bufferevent_setwatermark(c->bev, EV_READ, c->body, c->body + LIMIT_HTTP_HEAD);
+		allow(c, BODY_S);
+		if (http_has_token(h, "Expect", "100-continue"))
+			(void)evbuffer_add_printf(
+			    bufferevent_get_output(c->bev), "HTTP/1.1 100 Continue\r\n\r\n");
+	}
+	return 1;
+}
+
+static int
+take_body(struct web_connection *c)
+{
+	struct evbuffer *in = bufferevent_get_input(c->bev);
+	const char *data = "";
+
+	if (evbuffer_get_length(in) < c->body)
+		return 0;
+	if (c->body > 0)
+		data = (const char *)evbuffer_pullup(in, (ev_ssize_t)c->body);
+	if (data == NULL)
+		refuse(c, 503, "out of memory");
+	else
+		act(c, data);
+	(void)evbuffer_drain(in, c->body);
+	c->reading_body = 0;
+	bufferevent_setwatermark(c->bev, EV_READ, 0, LIMIT_HTTP_HEAD);
+	if (!c->streaming)
+		allow(c, IDLE_S);
+	return 1;
+}
+
+static void
+on_read(struct bufferevent *bev, void *arg)
+{
+	struct web_connection *c = arg;
+	int r = 1;
+
+	while (r == 1) {
+		if (c->streaming || c->last) { /* what comes now is of no use */
+			(void)evbuffer_drain(bufferevent_get_input(bev),
+			    evbuffer_get_length(bufferevent_get_input(bev)));
+			return;
+		}
+		if (evbuffer_get_length(bufferevent_get_output(bev)) > OUTPUT_HIGH) {
+			(void)bufferevent_disable(bev, EV_READ);
+			return;
+		}
+		r = c->reading_body ? take_body(c) : take_head(c);
+	}
+}
+
+static void
+on_written(struct bufferevent *bev, void *arg)
+{
+	struct web_connection *c = arg;
+
+	if (c->last) { /* closed at once, what is unread would take our answer with it */
+		if (bufferevent_getfd(bev) < 0 || c->shut) {
+			drop(c);
+			return;
+		}
+		c->shut = 1;
+		(void)shutdown(bufferevent_getfd(bev), SHUT_WR);
+		allow(c, LINGER_S);
+	}
+	(void)bufferevent_enable(bev, EV_READ);
+	on_read(bev, arg);
+}
+
+static void
+on_event(struct bufferevent *bev, short what, void *arg)
+{
+	(void)bev;
+	if ((what & BEV_EVENT_CONNECTED) == 0)
+		drop(arg);
+}
+
+/* ---- connections */
+
+static void
+take(struct web *w, int fd, const struct sockaddr_storage *from)
+{
+	struct web_connection *c = calloc(1, sizeof(*c));
+
+	if (c == NULL) {
+		close(fd);
+		return;
+	}
+	c->web = w;
+	c->from = *from;
+	c->bev = server_tls_bufferevent(w->base, fd, w->tls);
+	if (c->bev == NULL) {
+		free(c);
+		return;
+	}
+	bufferevent_setcb(c->bev, on_read, on_written, on_event, c);
+	bufferevent_setwatermark(c->bev, EV_READ, 0, LIMIT_HTTP_HEAD);
+	LIST_INSERT_HEAD(&w->all, c, entry);
+	w->connections++;
+	allow(c, HEAD_S);
+	(void)bufferevent_enable(c->bev, EV_READ | EV_WRITE);
+}
+
+static void
+on_accept(evutil_socket_t fd, short what, void *arg)
+{
+	struct web *w = arg;
+	struct sockaddr_storage from;
+	socklen_t len;
+	int n, turns = ACCEPTS_TURN;
+
+	(void)what;
+	while (turns-- > 0) {
+		if (w->connections >= WEB_CONNECTIONS) {
+			(void)event_del(w->accepting); /* until one is dropped */
+			return;
+		}
+		len = sizeof(from);
+		n = accept4(fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (n >= 0)
+			take(w, n, &from);
+		else if (errno != EINTR && errno != ECONNABORTED)
+			return;
+	}
+}
+
+static void
+on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	stream_tick(arg);
+}
+
+struct web *
+web_new(struct event_base *base, const struct setup *setup, struct error *err)
+{
+	struct web *w = calloc(1, sizeof(*w));
+
+	if (w == NULL) {
+		(void)error_set(err, "out of memory");
+		return NULL;
+	}
+	w->base = base;
+	w->setup = setup;
+	w->listen = record_string(&setup->record, SETUP_LISTEN);
+	if (w->listen == NULL || stream_new(w, err) == -1 ||
+	    server_tls_new(setup, &w->tls, err) == -1) {
+		free(w->listen);
+		free(w);
+		return NULL;
+	}
+	return w;
+}
+
+int
+web_serve(struct web *w, struct fleet *fleet, struct error *err)
+{
+	static const struct timeval second = {1, 0};
+
+	w->fleet = fleet;
+	(void)evutil_make_socket_nonblocking(SETUP_FD_LISTENER);
+	w->accepting = event_new(w->base, SETUP_FD_LISTENER, EV_READ | EV_PERSIST, on_accept, w);
+	w->tick = event_new(w->base, -1, EV_PERSIST, on_tick, w);
+	if (w->accepting == NULL || w->tick == NULL || event_add(w->accepting, NULL) == -1 ||
+	    event_add(w->tick, &second) == -1)
+		return error_set(err, "out of memory");
+	return 0;
+}
+
+void
+web_news(struct web *w, enum fleet_news news, const uint8_t *uid, uint64_t id)
+{
+	stream_news(w, news, uid, id);
+}
