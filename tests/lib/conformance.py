@@ -4,16 +4,20 @@
 RESULTS is a directory of files that the runners write, a line for each test:
     ok|FAILED|skipped <tab> program <tab> name
 A test proves the requirements whose ids are in its name (FR-01, or FR_01 in C).  The table is
-written to TABLE; with --check it is an error that a row of the spine towards the server or the
-agent is unproven.
+written to TABLE; with --check it is an error that a row of the spine or of the hub is unproven for
+one of those that it binds.
 """
 import os
 import re
 import sys
 
 ID = re.compile(r"(?<![A-Z])([A-Z]{2})[-_](\d\d)(?!\d)")
+HUB = re.compile(r"hub")  # the server's side
 LINK = re.compile(r"link|output|peer")  # programs that test the side towards the agent
 BOTH = re.compile(r"^(ws|wire|http|yaml|fuzz)")  # what both sides share
+
+
+WHO = {"C": "opampd towards its server", "L": "opampd towards the agent", "S": "the hub"}
 
 
 def read_rows(path):
@@ -43,6 +47,8 @@ def read_results(directory):
 
 
 def sides(program):
+    if HUB.search(program):
+        return {"S"}
     if BOTH.match(program):
         return {"C", "L"}
     return {"L"} if LINK.search(program) else {"C"}
@@ -56,11 +62,13 @@ def judge(row, tests):
     needed = set(who.split()) & {"C", "L"} if "spine" in when.split() else set()
     if when == "hub spine" or when == "spine hub":
         needed &= {"L"} if "L" in who and "C" not in who else {"C", "L"}
+    if "S" in who.split() and {"hub", "spine"} & set(when.split()):
+        needed.add("S")
     missing = needed - set().union(set(), *(sides(p) for p, _ in passed))
     if failed:
         return "FAILED", bool(needed)
     if missing and passed:
-        return f"not yet towards {'the agent' if 'L' in missing else 'the server'}", True
+        return f"not yet: {', '.join(WHO[w] for w in sorted(missing))}", True
     if passed:
         return "proven", False
     return "not yet", bool(missing)
