@@ -193,6 +193,7 @@ main(void)
 	log_init("hub-front", LOG_SINK_STDERR, LOG_LEVEL_INFO);
 	(void)signal(SIGPIPE, SIG_IGN);
 	seed_json();
+	tzset(); /* before the sandbox: it reads a file */
 	TAILQ_INIT(&f.due);
 	if (take_setup(&f, &err) == -1 || begin(&f, &err) == -1 ||
 	    hub_sandbox(&policy_hub_front, &f.setup, -1, &err) == -1)

@@ -3,25 +3,34 @@
  * write its connections and its conversation with the store.  No socket of its own, no connect, no
  * file, no program, no signal.
  */
+#include <linux/futex.h>
+
 #include "policy.h"
 #include "privsep/policy_common.h"
 
 /* clang-format off: a table */
 static const struct syscall_rule syscalls[] = {
     POLICY_MEMORY,
-    POLICY_LOOP,
-    CALL("accept4", "an agent comes"),
-    CALL1("fcntl", EQ(1, F_GETFL), "its connection"),
-    CALL1("fcntl", EQ(1, F_SETFL), "its connection: O_NONBLOCK"),
+    POLICY_REALLOC(),
+    POLICY_LOG,
+    POLICY_EPOLL,
+    CALL("epoll_ctl", "the loop"),
+    CALL1("getrandom", EQ(2, 0), "uids, masks of TLS"),
+    CALL1("futex", EQ(1, FUTEX_WAKE | FUTEX_PRIVATE_FLAG), "OpenSSL's locks",
+	UNSEEN("for what OpenSSL first needs after its start")),
+    CALL1("accept4", EQ(3, SOCK_NONBLOCK | SOCK_CLOEXEC), "an agent comes"),
+    CALL2("fcntl", EQ(1, F_SETFL), EQ(2, O_RDWR | O_NONBLOCK), "the other process and the listener do not block"),
+    CALL1("fcntl", EQ(1, F_GETFL), "what they are"),
     CALL1("ioctl", EQ(1, FIONREAD), "how much has arrived"),
-    CALL("read", "connections with TLS"),
-    CALL("readv", "connections, the store"),
-    CALL("write", "connections with TLS, the word that we are ready"),
-    CALL("writev", "connections, the store"),
     CALL1("shutdown", EQ(1, SHUT_WR), "the last words of a connection"),
     CALL("close", "connections"),
-    CALL2("getsockopt", EQ(1, SOL_SOCKET), EQ(2, SO_ERROR), "what went wrong with a connection"),
-    {NULL, 0, {{ARG_ANY, 0, 0, 0}}, NULL},
+    CALL2("getsockopt", EQ(1, SOL_SOCKET), EQ(2, SO_ERROR), "what went wrong with a connection",
+	UNSEEN("a connection that breaks while it is written")),
+    CALL("readv", "connections, and the other process"),
+    CALL("writev", "connections, and the other process"),
+    CALL("read", "connections with TLS"),
+    CALL("write", "connections with TLS, the word that we are ready"),
+    END_OF_CALLS,
 };
 /* clang-format on */
 

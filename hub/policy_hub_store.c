@@ -3,48 +3,57 @@
  * the page's listener, its conversation with front.  No socket of its own, no connect, no program,
  * no signal, no file elsewhere.
  */
+#include <linux/futex.h>
+#include <unistd.h>
+
 #include "policy.h"
 #include "privsep/policy_common.h"
 
 /* clang-format off: a table */
 static const struct syscall_rule syscalls[] = {
     POLICY_MEMORY,
-    POLICY_LOOP,
-    CALL("accept4", "a browser or a program comes"),
-    CALL1("fcntl", EQ(1, F_GETFL), "its connection"),
-    CALL1("fcntl", EQ(1, F_SETFL), "its connection: O_NONBLOCK"),
-    CALL1("fcntl", EQ(1, F_SETLK), "SQLite's lock"),
-    CALL1("fcntl", EQ(1, F_GETLK), "SQLite's lock"),
-    CALL1("fcntl", EQ(1, F_SETFD), "SQLite's files are not for programs"),
-    CALL1("fcntl", EQ(1, F_GETFD), "SQLite's files are not for programs"),
+    POLICY_REALLOC(),
+    POLICY_LOG,
+    POLICY_EPOLL,
+    CALL("epoll_ctl", "the loop"),
+    CALL1("getrandom", EQ(2, 0), "uids, masks of TLS"),
+    CALL1("futex", EQ(1, FUTEX_WAKE | FUTEX_PRIVATE_FLAG), "OpenSSL's locks",
+	UNSEEN("for what OpenSSL first needs after its start")),
+    CALL1("accept4", EQ(3, SOCK_NONBLOCK | SOCK_CLOEXEC), "a browser or a program comes"),
+    CALL2("fcntl", EQ(1, F_SETFL), EQ(2, O_RDWR | O_NONBLOCK), "the other process and the listener do not block"),
+    CALL1("fcntl", EQ(1, F_GETFL), "what they are"),
     CALL1("ioctl", EQ(1, FIONREAD), "how much has arrived"),
-    CALL("read", "connections with TLS, the store"),
-    CALL("readv", "connections, front"),
-    CALL("write", "connections with TLS, the store, the word that we are ready"),
-    CALL("writev", "connections, front"),
     CALL1("shutdown", EQ(1, SHUT_WR), "the last words of a connection"),
-    CALL("close", "connections, the store's files"),
-    CALL2("getsockopt", EQ(1, SOL_SOCKET), EQ(2, SO_ERROR), "what went wrong with a connection"),
-    /* the store's directory is the only one that Landlock leaves */
+    CALL("close", "connections"),
+    CALL2("getsockopt", EQ(1, SOL_SOCKET), EQ(2, SO_ERROR), "what went wrong with a connection",
+	UNSEEN("a connection that breaks while it is written")),
+    CALL("readv", "connections, and the other process"),
+    CALL("writev", "connections, and the other process"),
+    CALL("read", "connections with TLS"),
+    CALL("write", "connections with TLS, the store, the word that we are ready"),
+    /* SQLite; the store's directory is the only one that Landlock leaves */
     CALL1("openat",
-	MASK0(2, ~(uint64_t)(O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_EXCL | O_DIRECTORY)),
+	SOME_OF(2, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_EXCL | O_DIRECTORY),
 	"the store's files"),
+    CALL1("fcntl", EQ(1, F_SETLK), "the store's lock"),
+    CALL1("fcntl", EQ(1, F_GETLK), "the store's lock", UNSEEN("a lock that is held")),
+    CALL1("fcntl", EQ(1, F_SETFD), "its files are not for programs", UNSEEN("where O_CLOEXEC does nothing")),
+    CALL1("fcntl", EQ(1, F_GETFD), "its files are not for programs", UNSEEN("where O_CLOEXEC does nothing")),
     CALL("pread64", "the store"),
     CALL("pwrite64", "the store"),
     CALL("fsync", "the store, durable"),
     CALL("fdatasync", "the store, durable"),
     CALL("ftruncate", "the store's log"),
     CALL("unlink", "the store's log at the end"),
-    CALL("newfstatat", "the store's files"),
-    CALL("stat", "the same, with other libc versions"),
-    CALL("lstat", "the same, with other libc versions"),
-    CALL("fstat", "the same, with other libc versions"),
+    CALL("newfstatat", "the store's files", UNCHECKED("a path, or a descriptor's with an empty one")),
+    CALL("fstat", "the same", UNSEEN("with glibc from 2.39 on")),
     CALL("access", "is there a log that was left over?"),
-    CALL("readlink", "no link on the way"),
-    CALL("getcwd", "SQLite makes paths whole"),
+    CALL("readlink", "no link on the way", UNSEEN("a path with one")),
+    CALL("getcwd", "SQLite makes paths whole", UNSEEN("a path that does not begin with a slash")),
+    CALL("getpid", "SQLite: has it been forked?"),
     CALL("geteuid", "SQLite: a file that root made keeps its owner"),
-    CALL("lseek", "the store"),
-    {NULL, 0, {{ARG_ANY, 0, 0, 0}}, NULL},
+    CALL1("lseek", EQ(2, SEEK_SET), "the store", UNSEEN("where pread is not to be had")),
+    END_OF_CALLS,
 };
 /* clang-format on */
 

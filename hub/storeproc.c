@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <jansson.h>
@@ -96,6 +97,7 @@ main(void)
 	log_init("hub-store", LOG_SINK_STDERR, LOG_LEVEL_INFO);
 	(void)signal(SIGPIPE, SIG_IGN);
 	seed_json();
+	tzset(); /* before the sandbox: it reads a file */
 	if (setup_take(&p.setup, &err) == -1)
 		fatal("%s", err.text);
 	log_set_level((enum log_level)record_u64(&p.setup.record, SETUP_LOG_LEVEL, LOG_LEVEL_INFO));

@@ -99,7 +99,8 @@ class Hub:
 
     def children(self):
         """{"front": pid, "store": pid}"""
-        return {proc.status(pid)["Name"].split("-")[-1]: pid for pid in proc.children(self.process.pid)}
+        names = ((proc.status(pid).get("Name", ""), pid) for pid in proc.children(self.process.pid))  # one may be gone meanwhile
+        return {name.split("-")[-1]: pid for name, pid in names if name.startswith("opamphub-")}
 
     def stop(self, how=signal.SIGTERM):
         if self.process is not None and self.process.poll() is None:
