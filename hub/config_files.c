@@ -75,7 +75,7 @@ by_name(const void *a, const void *b)
 void
 config_files_hash(const json_t *files, uint8_t hash[32])
 {
-	const char *names[LIMIT_CONFIG_FILES], *name, *text;
+	const char *names[LIMIT_CONFIG_FILES] = {NULL}, *name, *text;
 	const json_t *file;
 	EVP_MD_CTX *h = EVP_MD_CTX_new();
 	size_t n = 0, i, len;

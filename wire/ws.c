@@ -216,6 +216,8 @@ ws_close(struct ws *w, uint16_t code, const char *reason)
 static int break_off(struct ws *w, uint16_t code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
+static void keep_why(struct ws *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
 /* What the owner is told at the end: no memory is kept for it before. */
 static void
 keep_why(struct ws *w, const char *fmt, ...)
