@@ -135,10 +135,10 @@ def owners():
                        "utimensat": ("utimensat", AT_FDCWD, there, BUFFER, 0), "utime": ("utime", there, BUFFER), "utimes": ("utimes", there, BUFFER),
                        "setxattr": ("setxattr", there, "s:user.x", "s:y", 1, 0), "lsetxattr": ("lsetxattr", there, "s:user.x", "s:y", 1, 0),
                        "removexattr": ("removexattr", there, "s:user.x")}.items():
-        yield Act(name, step, agent=DENIED + (errno.EINVAL,), behind=NO_WRITE + (errno.EINVAL,))
+        yield Act(name, step, agent=NO_WRITE + (errno.EINVAL,), behind=NO_WRITE + (errno.EINVAL,))
     yield Act("fchmod", ("fchmod", own, 0o777), agent=MAY, beyond=())
     yield Act("chmod of our state", ("chmod", path("state's directory"), 0o700), agent=DENIED, behind=NO_WRITE,
-              user={"agent": MAY, "strict": MAY}, bare={"connect": "an ordinary user's"})
+              user={"agent": (errno.EROFS,), "strict": (errno.EROFS,)}, bare={"connect": "an ordinary user's"})
     yield Act("umask", ("umask", 0), agent=MAY)
 
 

@@ -55,8 +55,8 @@ class World:
         known = {"parent": prison.daemon.pid, "agent": prison.daemon.agent(), "init": 1, **prison.children}
         name = {"strict": "agent"}.get(role, role)
         self.others = {n: p for n, p in known.items() if n != name}
-        if proc.status(pid).get("NSpid", "").split()[-1:] == ["1"]:
-            del self.others["init"]  # it is that itself, among its own
+        if len(proc.status(pid).get("NSpid", "").split()) > 1:
+            del self.others["init"]  # among its own it is one that serves it alone: with that it ends itself
         found = proc.descriptors(pid)
         sockets = sorted(fd for fd, what in found.items() if what.startswith("socket:"))
         self.own = next((fd for fd in sockets if is_tcp(found[fd])), sockets[0] if sockets else 0)
