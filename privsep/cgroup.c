@@ -141,6 +141,7 @@ cgroup_init(struct cgroup *c, const char *key)
 	uint64_t h = 14695981039346656037u;
 
 	c->base = -1;
+	c->leaf = c->told = 0;
 	for (; *key != '\0'; key++)
 		h = (h ^ (unsigned char)*key) * 1099511628211u;
 	(void)snprintf(c->prefix, sizeof(c->prefix), "opampd-%016llx-", (unsigned long long)h);
@@ -161,17 +162,173 @@ cgroup_init(struct cgroup *c, const char *key)
 	(void)unlinkat(c->base, probe, AT_REMOVEDIR);
 }
 
-static void
-limit(int dir, const char *file, uint64_t value)
+/* ---- limits: the controllers that keep them */
+
+/* Is the word one of the file's? */
+static int
+has_word(int dir, const char *name, const char *word)
+{
+	char text[512], *state = NULL, *w;
+
+	if (read_text(dir, name, text, sizeof(text)) == -1)
+		return 0;
+	for (w = strtok_r(text, " \n", &state); w != NULL; w = strtok_r(NULL, " \n", &state))
+		if (strcmp(w, word) == 0)
+			return 1;
+	return 0;
+}
+
+static int
+enable(struct cgroup *c, const char *controller)
 {
 	char text[32];
 
+	(void)snprintf(text, sizeof(text), "+%s", controller);
+	return write_text(c->base, "cgroup.subtree_control", text);
+}
+
+static int
+is_ours(long pid)
+{
+	char path[64], text[512];
+	const char *s;
+	int root, r;
+
+	if (pid == (long)getpid())
+		return 1;
+	(void)snprintf(path, sizeof(path), "/proc/%ld/stat", pid);
+	root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	r = root == -1 ? -1 : read_text(root, path, text, sizeof(text));
+	if (root >= 0)
+		close(root);
+	/* behind the program's name, which may hold anything: state and parent */
+	s = r == -1 ? NULL : strrchr(text, ')');
+	return s != NULL && strlen(s) > 4 && strtol(s + 4, NULL, 10) == (long)getpid();
+}
+
+/* Each process of the group by its number; -1 as soon as fn says so. */
+static int
+each_process(int group, int (*fn)(int to, long pid), int to)
+{
+	int fd = openat(group, "cgroup.procs", O_RDONLY | O_CLOEXEC), r = 0;
+	FILE *f = fd == -1 ? NULL : fdopen(fd, "r");
+	char line[32];
+
+	if (f == NULL)
+		return -1;
+	while (r == 0 && fgets(line, sizeof(line), f) != NULL)
+		r = fn(to, strtol(line, NULL, 10));
+	fclose(f);
+	return r;
+}
+
+static int
+refuse_stranger(int to, long pid)
+{
+	(void)to;
+	if (is_ours(pid))
+		return 0;
+	errno = EBUSY;
+	return -1;
+}
+
+static int
+move_process(int to, long pid)
+{
+	char text[32];
+
+	(void)snprintf(text, sizeof(text), "%ld", pid);
+	/* one that has ended meanwhile needs no place */
+	return write_text(to, "cgroup.procs", text) == 0 || errno == ESRCH ? 0 : -1;
+}
+
+/*
+ * A group with processes of its own cannot hand controllers on (but the root can): so we and our children move into
+ * a leaf of it.  With a stranger in it the group is not ours to arrange.
+ */
+static int
+move_to_leaf(struct cgroup *c)
+{
+	char name[80];
+	int leaf, r;
+
+	if (each_process(c->base, refuse_stranger, -1) == -1)
+		return -1;
+	(void)snprintf(name, sizeof(name), "%ssupervisor", c->prefix);
+	if (mkdirat(c->base, name, 0755) == -1 && errno != EEXIST)
+		return -1;
+	leaf = openat(c->base, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (leaf == -1)
+		return -1;
+	c->leaf = 1;
+	r = each_process(c->base, move_process, leaf);
+	close(leaf);
+	return r;
+}
+
+/* 0: groups made in ours have that controller. */
+static int
+provide(struct cgroup *c, const char *controller, struct error *err)
+{
+	if (has_word(c->base, "cgroup.subtree_control", controller))
+		return 0;
+	if (!has_word(c->base, "cgroup.controllers", controller))
+		return error_set(err,
+		    "this host's cgroups (v2) have no %s controller here; "
+		    "with systemd, Delegate=yes gives it",
+		    controller);
+	if (enable(c, controller) == 0)
+		return 0;
+	if (errno == EBUSY && !c->leaf && move_to_leaf(c) == -1)
+		return errno == EBUSY
+			   ? error_set(err,
+				 "processes other than opampd's are in its cgroup: start it in "
+				 "one of its own")
+			   : error_errno(err, "moving opampd into a cgroup of its own");
+	if (enable(c, controller) == -1)
+		return error_errno(err, "handing on the %s controller", controller);
+	return 0;
+}
+
+/* Told once: the agent may start often. */
+static void
+lacks(struct cgroup *c, const char *setting, const struct error *why)
+{
+	int bit = setting[0] == 'm' ? 1 : 2;
+
+	if ((c->told & bit) == 0)
+		log_warn("agent.limits.%s is not in force: %s%s", setting, why->text,
+		    bit == 2 ? " (the agent's user has that limit all the same)" : "");
+	c->told |= bit;
+}
+
+void
+cgroup_lacking(struct cgroup *c, uint64_t memory)
+{
+	struct error why;
+
+	if (memory == 0)
+		return;
+	(void)error_set(&why,
+	    "opampd can make no cgroup (v2): as an ordinary user it needs one that is "
+	    "delegated to it");
+	lacks(c, "memory", &why);
+}
+
+static void
+limit(int dir, const char *controller, uint64_t value)
+{
+	char text[32], file[32];
+	struct error err;
+
 	if (value == 0)
 		return;
+	(void)snprintf(file, sizeof(file), "%s.max", controller);
 	(void)snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
-	if (write_text(dir, file, text) == -1)
-		log_warn("agent.limits: this host's cgroups have no %s: the limit is not in force",
-		    file);
+	if (write_text(dir, file, text) == -1) {
+		error_errno(&err, "writing %s", file);
+		log_warn("agent.limits: %s: the limit is not in force", err.text);
+	}
 }
 
 int
@@ -179,8 +336,18 @@ cgroup_make(
     struct cgroup *c, uint32_t start, uint64_t memory, uint64_t processes, struct error *err)
 {
 	char name[80];
+	struct error why;
 	int dir;
 
+	/* before the group is made: it is made with the controllers that there are then */
+	if (memory != 0 && provide(c, "memory", &why) == -1) {
+		lacks(c, "memory", &why);
+		memory = 0;
+	}
+	if (processes != 0 && provide(c, "pids", &why) == -1) {
+		lacks(c, "processes", &why);
+		processes = 0;
+	}
 	(void)snprintf(name, sizeof(name), "%s%u", c->prefix, start);
 	/* one that is there already was killed and could not be removed: not that one again */
 	if (mkdirat(c->base, name, 0755) == -1)
@@ -188,9 +355,24 @@ cgroup_make(
 	dir = openat(c->base, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir == -1)
 		return error_errno(err, "opening the cgroup %s", name);
-	limit(dir, "memory.max", memory);
-	limit(dir, "pids.max", processes);
+	limit(dir, "memory", memory);
+	limit(dir, "pids", processes);
 	return dir;
+}
+
+void
+cgroup_end(struct cgroup *c)
+{
+	char name[80];
+
+	if (c->base == -1 || !c->leaf)
+		return;
+	/* while a controller is handed on nobody may come back */
+	(void)write_text(c->base, "cgroup.subtree_control", "-memory");
+	(void)write_text(c->base, "cgroup.subtree_control", "-pids");
+	(void)snprintf(name, sizeof(name), "%ssupervisor", c->prefix);
+	if (move_process(c->base, (long)getpid()) == 0)
+		(void)unlinkat(c->base, name, AT_REMOVEDIR);
 }
 
 int

@@ -232,6 +232,7 @@ parent_run(struct parent *p)
 	parent_start_daemons(p);
 	notify("READY=1");
 	(void)event_base_dispatch(p->base);
+	cgroup_end(&p->cgroup);
 	log_info("ended");
 	return p->exit_status;
 }

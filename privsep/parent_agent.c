@@ -116,7 +116,8 @@ on_exit_event(evutil_socket_t fd, short what, void *arg)
 		a->end.stage = a->stage;
 		log_error("starting the agent: %s: %s%s", spawn_stage_name(a->stage),
 		    strerror(a->spawn_error), spawn_stage_hint(a->stage, a->spawn_error));
-	} else if (a->group >= 0 && cgroup_was_oom(a->group)) {
+	} else if (a->end.exit == EXIT_SIGNAL && a->end.value == SIGKILL && a->group >= 0 &&
+		   cgroup_was_oom(a->group)) {
 		a->end.exit = EXIT_OOM;
 	}
 	if (a->sweep == NULL)
@@ -241,6 +242,13 @@ take_secret(struct parent *p, const struct driver *d, uint32_t kind)
 	return fd;
 }
 
+/* 0: none */
+static uint64_t
+limit_of(const struct parent *p, enum setting key)
+{
+	return settings_has(&p->settings, key) ? settings_u64(&p->settings, key) : 0;
+}
+
 static void
 start(struct parent *p, const struct msg_agent_start *m)
 {
@@ -248,6 +256,7 @@ start(struct parent *p, const struct msg_agent_start *m)
 	struct agent_slot *a = slot_for(p, m->kind);
 	struct agent_start s;
 	struct error err;
+	uint64_t processes = limit_of(p, SET_LIMIT_PROCESSES);
 	char **argv = driver_argv(d, &p->settings, m->kind, m->flags, p->command.run_path,
 	    p->command.candidate_path, &err);
 
@@ -265,16 +274,11 @@ start(struct parent *p, const struct msg_agent_start *m)
 	a->uid = p->command.uid;
 	a->group = -1;
 	a->sweeps = 0;
-	if (p->cgroup.base >= 0) {
-		a->group = cgroup_make(&p->cgroup, a->start,
-		    settings_has(&p->settings, SET_LIMIT_MEMORY)
-			? settings_u64(&p->settings, SET_LIMIT_MEMORY)
-			: 0,
-		    settings_has(&p->settings, SET_LIMIT_PROCESSES)
-			? settings_u64(&p->settings, SET_LIMIT_PROCESSES) +
-			      (p->unprivileged ? 1 : 0) /* init */
-			: 0,
-		    &err);
+	if (p->cgroup.base == -1) {
+		cgroup_lacking(&p->cgroup, limit_of(p, SET_LIMIT_MEMORY));
+	} else {
+		a->group = cgroup_make(&p->cgroup, a->start, limit_of(p, SET_LIMIT_MEMORY),
+		    processes == 0 ? 0 : processes + (p->unprivileged ? 1 : 0) /* init */, &err);
 		if (a->group == -1) {
 			log_error("%s", err.text);
 			a->start = 0;

@@ -113,13 +113,13 @@
 		UNSEEN("before Linux 6.3")),                                                       \
 	    CALL2("fcntl", EQ(1, F_ADD_SEALS), EQ(2, ALL_SEALS), "sealing it")
 
-#define POLICY_READ_MEMFD                                                                          \
+#define POLICY_READ_MEMFD(...)                                                                     \
 	CALL1("fcntl", EQ(1, F_GET_SEALS), "memory files: all four seals"),                        \
-	    CALL("pread64", "bulk data of a peer")
+	    CALL("pread64", "bulk data of a peer", __VA_ARGS__)
 
 /* memfd_view: not copied, looked at where it lies */
-#define POLICY_VIEW_MEMFD                                                                          \
-	POLICY_READ_MEMFD,                                                                         \
+#define POLICY_VIEW_MEMFD(...)                                                                     \
+	POLICY_READ_MEMFD(__VA_ARGS__),                                                            \
 	    CALL2("mmap", EQ(2, PROT_READ), EQ(3, MAP_PRIVATE), "a large memory file")
 
 #define NO_VDSO UNSEEN("where the vDSO does not serve: some clock sources, and kernels without one")

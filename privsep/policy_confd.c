@@ -14,7 +14,7 @@ static const struct syscall_rule syscalls[] = {
     POLICY_CHANNELS,
     POLICY_PEERS,
     POLICY_MEMFD,
-    POLICY_VIEW_MEMFD,
+    POLICY_VIEW_MEMFD(),
     POLICY_LOOP,
     POLICY_LAST_WORDS,
     CALL1("getrandom", EQ(2, 0), "a new identity, hash seeds"),

@@ -7,11 +7,11 @@
 /* clang-format off: a table */
 static const struct syscall_rule syscalls[] = {
     POLICY_MEMORY,
-    POLICY_REALLOC(UNSEEN("a text that outgrows what malloc had mapped")),
+    POLICY_REALLOC(),
     POLICY_LOG,
     POLICY_LAST_WORDS,
     POLICY_MEMFD,
-    POLICY_VIEW_MEMFD,
+    POLICY_VIEW_MEMFD(),
     CALL1("sendmsg", EQ(2, MSG_DONTWAIT | MSG_NOSIGNAL), "the result, to the parent"),
     CALL("close", "what was read"),
     CALL1("newfstatat", EQ(3, AT_EMPTY_PATH), "fstat: how much there is to read"),

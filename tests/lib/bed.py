@@ -17,7 +17,7 @@ import time
 
 import proc
 from recorder import recorded
-from tap import until
+from tap import SLOW, until
 
 BUILD = os.environ["O"]
 ROOT = os.geteuid() == 0
@@ -30,7 +30,7 @@ PROGRAMS = ("opampd", "opampd-netd", "opampd-connect", "opampd-link", "opampd-co
 QUICK = {
     "server": {"reconnect": {"initial_delay": "50ms", "max_delay": "1s"}},
     "capabilities": {"accepts_remote_config": True, "reports_remote_config": True, "accepts_restart_command": True},
-    "agent": {"config_apply_timeout": "4s", "settling_time": "300ms", "stop_timeout": "3s"},
+    "agent": {"config_apply_timeout": f"{int(4 * SLOW)}s", "settling_time": "300ms", "stop_timeout": "3s"},
     "limits": {"offers_per_minute": 100000, "restarts_per_minute": 100000},
 }
 
@@ -128,13 +128,13 @@ class Bed:
 
     def as_user(self, command):
         if ROOT and self.user == "user":
-            return ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"] + command
+            return [shutil.which("setpriv"), f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"] + command
         return command
 
     def ctl(self, *arguments, check=True):
         """opampctl; gives (exit code, output, errors)."""
         command = self.as_user([self.path("opampctl"), "-s", self.path("var", "control.sock"), *arguments])
-        r = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        r = subprocess.run(command, capture_output=True, text=True, timeout=30 * SLOW, check=False)
         if check and r.returncode != 0:
             raise AssertionError(f"opampctl {' '.join(arguments)}: exit {r.returncode}: {r.stdout}{r.stderr}")
         return r.returncode, r.stdout, r.stderr
@@ -245,7 +245,7 @@ class Daemon:
 
     def wait_log(self, pattern, seconds=10, since=0):
         look = re.compile(pattern)
-        end = time.monotonic() + seconds
+        end = time.monotonic() + seconds * SLOW
         seen = since
         with self.changed:
             while True:
@@ -321,7 +321,7 @@ class Daemon:
 
     def wait_end(self, seconds=20):
         try:
-            status = self.process.wait(seconds)
+            status = self.process.wait(seconds * SLOW)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"opampd has not ended in {seconds} s") from None
         self.reader.join(5)
@@ -332,7 +332,7 @@ class Daemon:
             return
         self.signal(signal.SIGTERM)
         try:
-            self.process.wait(25)
+            self.process.wait(25 * SLOW)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait(5)

@@ -177,7 +177,7 @@ def make_tree(build, root, kernel_dir, commands):
     for name, command in commands:
         body.append(f"echo '@@ begin {name}'\n{command}\necho '@@ end {name}' $?")
     body.append("echo '@@ begin records'\ncat /records/*.calls\necho '@@ end records' 0")
-    body.append("echo '@@ begin kernel'\ndmesg | grep -E 'type=1326|Out of memory|oom-kill'\necho '@@ end kernel' 0")
+    body.append("echo '@@ begin kernel'\ndmesg | grep -E 'type=1326|[Oo]ut of memory|oom-kill'\necho '@@ end kernel' 0")
     body.append("echo o >/proc/sysrq-trigger; sleep 20")
     tree.write("/guest", "\n".join(body) + "\n", 0o755)
 

@@ -9,7 +9,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.environ["O"], "gen", "python"))
 
-from tap import until  # noqa: E402
+from tap import SLOW, until  # noqa: E402
 
 import websockets  # noqa: E402
 from opamp.v1 import opamp_pb2 as opamp  # noqa: E402
@@ -241,7 +241,7 @@ class Server:
 
     def wait(self, test, seconds, what, since=0):
         """The first message from `since` on for which test(message) holds."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + seconds * SLOW
         seen = since
         with self.changed:
             while True:
@@ -282,7 +282,7 @@ class Server:
 
     def wait_connections(self, count, seconds=15):
         """Until so many connections were ever accepted."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + seconds * SLOW
         with self.changed:
             while len(self.connections) < count:
                 left = end - time.monotonic()

@@ -6,13 +6,17 @@ import time
 import traceback
 
 
+# every wait is so many times longer: on an emulated machine (tests/lib/guest.py)
+SLOW = float(os.environ.get("SLOW", "1"))
+
+
 class Skip(Exception):
     """This host cannot run the test; the text says why."""
 
 
 def until(look, seconds, what):
     """Calls look() until it gives something true, which is returned; a time limit is a failure."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * SLOW
     while True:
         value = look()
         if value:

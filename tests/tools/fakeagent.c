@@ -21,6 +21,8 @@
  *	fake_flood: n            prints n lines of 200 bytes
  *	fake_chatter: ms         prints and reports something new so often
  *	fake_say: text           prints it, on standard error
+ *	fake_eat: MiB            takes so much memory and uses it
+ *	fake_bomb: n             starts up to n processes that stay, prints how many it got
  *	fake_read: path, fake_write: path   tries to, and prints how it went
  *
  * SIGUSR1 turns it unhealthy (a recoverable error), and well again.
@@ -592,6 +594,40 @@ be_a_child(void)
 		(void)pause();
 }
 
+/* Each page is used. */
+static void
+eat(long mib)
+{
+	static char *volatile kept; /* the compiler shall not take it away */
+	char *p;
+
+	(void)kept;
+	while (mib-- > 0) {
+		p = malloc(1 << 20);
+		if (p == NULL)
+			return;
+		memset(p, 1, 1 << 20);
+		kept = p;
+	}
+}
+
+static void
+bomb(long n)
+{
+	long got = 0;
+	pid_t pid;
+
+	while (got < n) {
+		pid = fork();
+		if (pid == 0)
+			be_a_child();
+		if (pid == -1)
+			break;
+		got++;
+	}
+	printf("fake_bomb: %ld of %ld: %s\n", got, n, got == n ? "all" : strerror(errno));
+}
+
 static void
 on_signal(int which)
 {
@@ -638,6 +674,9 @@ begin(void)
 	for (i = number("fake_children", 0); i > 0; i--)
 		if (fork() == 0)
 			be_a_child();
+	eat(number("fake_eat", 0));
+	if (number("fake_bomb", 0) > 0)
+		bomb(number("fake_bomb", 0));
 	while (number("fake_hang", 0) && !got_term)
 		(void)pause();
 	me.healthy = 0;
