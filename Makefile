@@ -6,6 +6,7 @@
 #   make V=1             the same, each command shown
 #   make check-proof     the long proofs (tests/proof)
 #   make bench           what opampd costs, measured beside opampsupervisor; BENCH=short in minutes
+#   make sandbox-figures   how many calls each process may make, and made (RECORDS=DIR, see tests/lib/recorder.py)
 #   make fuzz            every fuzz target, FUZZ_SECONDS each (clang)
 #   make fuzz-long       all of them in turn for FUZZ_SECONDS=7200, what is found kept and made small
 #   make coverage        what the fuzz corpora and unit tests reach
@@ -52,6 +53,7 @@ PACKAGES_CHECK := chromium libcmocka-dev clang-16 libclang-rt-16-dev llvm-16 per
 	python3-websockets python3-protobuf openssl iproute2 procps strace util-linux xxd patch mandoc \
 	prometheus-node-exporter rsyslog
 
+PACKAGES_PROOF := qemu-system-x86 busybox-static cpio xz-utils
 PACKAGES_DEMO := python3 python3-websockets python3-protobuf iproute2 procps prometheus-node-exporter
 
 # ---- flags: ours first, the user's CFLAGS and LDFLAGS last
@@ -244,9 +246,11 @@ help:
 	@sed -n 's/^#   //p' Makefile
 
 # ---- packages, by name, from the system's own registry
-.PHONY: deps deps-check
+.PHONY: deps deps-check deps-proof
 deps:
 	@tests/lib/need-packages.sh $(PACKAGES_BUILD)
+deps-proof: deps-check
+	@tests/lib/need-packages.sh $(PACKAGES_PROOF)
 deps-check: deps
 	@tests/lib/need-packages.sh $(PACKAGES_CHECK)
 

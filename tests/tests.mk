@@ -159,10 +159,14 @@ SYSTEM_TESTS := $(sort $(wildcard tests/system/*.t tests/sandbox/*.t))
 test-tools: $(TEST_TOOLS)
 check-system: all test-tools
 	@O=$(abspath $(O)) NAMES=$(abspath $(O))/names tests/lib/run-tap.sh $(SYSTEM_TESTS)
+# doc/sandbox-compared.md's figures; RECORDS=DIR: what was recorded by RECORD=DIR, else nothing is seen
+.PHONY: sandbox-figures
+sandbox-figures: all test-tools
+	@O=$(abspath $(O)) tests/lib/lists.py $(RECORDS)
 # the long proofs: what make check shows in samples or takes for granted, shown whole
 PROOF_TESTS := $(sort $(wildcard tests/proof/*.t))
 .PHONY: check-proof
-check-proof: all test-tools
+check-proof: deps-proof all test-tools
 	@O=$(abspath $(O)) SUITE=proof tests/lib/run-tap.sh $(PROOF_TESTS)
 # tests/conformance.md: which test proves which requirement; it is an error if one of the spine has none
 .PHONY: conformance

@@ -120,6 +120,15 @@ class Lists:
         seen = {n for n in names if any(r.count for r in rows if r.name == n)}
         return len(names), len(checked), len(seen), len(rows), sum(1 for r in rows if r.count)
 
+    def nothing_to_check(self, process):
+        """Calls whose arguments are addresses, sizes, descriptors and the like alone."""
+        names = {r.name for r in self.policies[process] if r.action == 0 and r.number >= 0}
+        return sum(1 for n in names if not set(self.checkable.get(n, "v")) - {"-"})
+
+    def markdown(self):
+        """The rows of doc/sandbox-compared.md."""
+        return [f"| {p} | {self.figures(p)[0]} | {self.figures(p)[1]} | {self.nothing_to_check(p)} | {self.figures(p)[2]} |" for p in CHILDREN]
+
     def table(self):
         lines = [f"{'process':10s} {'allowed':>8s} {'checked':>8s} {'seen':>6s} {'rows':>6s} {'seen':>6s}"]
         for p in CHILDREN:
@@ -131,7 +140,7 @@ class Lists:
 
 if __name__ == "__main__":
     lists = Lists(os.environ.get("O", "build")).read(*sys.argv[1:])
-    print("\n".join(lists.table()))
+    print("\n".join(lists.table() + [""] + lists.markdown()))
     if os.environ.get("VERBOSE"):
         for text in sorted(set(lists.strange)) + lists.never_seen() + lists.stale() + lists.unchecked() + sorted(set(lists.killed)):
             print(text)
