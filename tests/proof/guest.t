@@ -21,7 +21,7 @@ from tap import same
 
 COMMANDS = [
     ("inside", "SLOW=6 tests/proof/guest_inside.py"),
-    ("kernel", "unset RECORD; SLOW=6 ONLY='root: I1 I2|root: I13 SE|user: I1 I2' tests/system/kernel.t"),
+    ("sandboxes", "unset RECORD; SLOW=6 ONLY='root: I1 I2|root: I13 SE|user: I1 I2' tests/system/kernel.t"),
 ]
 KERNELS = {"6.1": "vdso=0", "6.12": ""}
 RAN = {}
@@ -101,7 +101,7 @@ TESTS = []
 for v in KERNELS:
     TESTS += [
         (f"{v}: I5 the daemon, its limits, its end", inside(v, "inside", 6)),
-        (f"{v}: I5 I13 each process's sandbox as declared, as far as this kernel can", inside(v, "kernel", 3)),
+        (f"{v}: I5 I13 each process's sandbox as declared, as far as this kernel can", inside(v, "sandboxes", 3)),
         (f"{v}: I5 no process was ended by its filter", no_filter_ended_anybody(v)),
         (f"{v}: I5 what only this kernel sees", what_only_it_sees(v)),
     ]
