@@ -94,9 +94,23 @@
 	    CALL1("newfstatat", EQ(3, AT_EMPTY_PATH), "fstat: what kind of descriptor came"),      \
 	    CALL("fstat", "the same", UNSEEN("with glibc from 2.39 on"))
 
+/* a machine has the old form of a call or only the new one; libc takes the old one where there is one */
+#ifdef SYS_poll
+#define POLICY_POLL(why, ...) CALL("poll", why, __VA_ARGS__)
+#else
+#define POLICY_POLL(why, ...) CALL1("ppoll", EQ(3, 0), why, __VA_ARGS__)
+#endif
+#ifdef SYS_epoll_wait
+#define POLICY_EPOLL CALL("epoll_wait", "the loop")
+#else
+#define POLICY_EPOLL CALL1("epoll_pwait", EQ(4, 0), "the loop")
+#endif
+
 /* named one by one: SO_PEERPIDFD of a channel would be a pidfd of the parent */
 #define POLICY_PEERS                                                                               \
-	CALL2("fcntl", EQ(1, F_SETFL), EQ(2, O_RDWR | O_NONBLOCK), "channels and connections"),    \
+	POLICY_POLL("has the peer left; waiting for the last words to be sent"),                   \
+	    CALL2(                                                                                 \
+		"fcntl", EQ(1, F_SETFL), EQ(2, O_RDWR | O_NONBLOCK), "channels and connections"),  \
 	    CALL2("getsockopt", EQ(1, SOL_SOCKET), EQ(2, SO_DOMAIN), "what kind of socket came"),  \
 	    CALL2("getsockopt", EQ(1, SOL_SOCKET), EQ(2, SO_TYPE), "what kind of socket came"),    \
 	    CALL2(                                                                                 \
@@ -130,18 +144,6 @@
 	    CALL1("clock_gettime", EQ(0, CLOCK_MONOTONIC_COARSE), "libevent's timers", NO_VDSO),   \
 	    CALL1("clock_gettime", EQ(0, CLOCK_REALTIME), "times of day", NO_VDSO),                \
 	    CALL1("gettimeofday", EQ(1, 0), "times of day", NO_VDSO)
-
-/* a machine has the old form of a call or only the new one; libc takes the old one where there is one */
-#ifdef SYS_poll
-#define POLICY_POLL(why, ...) CALL("poll", why, __VA_ARGS__)
-#else
-#define POLICY_POLL(why, ...) CALL1("ppoll", EQ(3, 0), why, __VA_ARGS__)
-#endif
-#ifdef SYS_epoll_wait
-#define POLICY_EPOLL CALL("epoll_wait", "the loop")
-#else
-#define POLICY_EPOLL CALL1("epoll_pwait", EQ(4, 0), "the loop")
-#endif
 
 /* channel_flush: the last words, when the parent's queue is full at that moment */
 #define POLICY_LAST_WORDS                                                                          \

@@ -16,7 +16,6 @@ static const struct syscall_rule syscalls[] = {
     POLICY_MEMFD,
     POLICY_VIEW_MEMFD(),
     POLICY_LOOP,
-    POLICY_LAST_WORDS,
     CALL1("getrandom", EQ(2, 0), "a new identity, hash seeds"),
     CALL("getpid", "for opampctl, of whom its answer is"),
     CALL1("openat2", EQ(3, sizeof(struct open_how)),

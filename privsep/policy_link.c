@@ -15,7 +15,6 @@ static const struct syscall_rule syscalls[] = {
     POLICY_MEMFD,
     POLICY_VIEW_MEMFD(UNSEEN("a predecessor's secret that comes after the start")),
     POLICY_LOOP,
-    POLICY_LAST_WORDS,
     CALL1("getrandom", EQ(2, 0), "secrets, hash seeds"),
     CALL1("accept4", EQ(3, SOCK_NONBLOCK | SOCK_CLOEXEC), "the agent's extension comes"),
     CALL("getsockname", "the loopback connection's ends, for the question who owns it"),

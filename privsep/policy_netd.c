@@ -15,7 +15,6 @@ static const struct syscall_rule syscalls[] = {
     POLICY_MEMFD,
     POLICY_VIEW_MEMFD(),
     POLICY_LOOP,
-    POLICY_LAST_WORDS,
     CALL1("getrandom", EQ(2, 0), "masks, jitter, OpenSSL"),
     CALL("getpid", "OpenSSL's random numbers: has it forked"),
     CALL1("futex", EQ(1, FUTEX_WAKE | FUTEX_PRIVATE_FLAG),

@@ -12,7 +12,6 @@ static const struct syscall_rule syscalls[] = {
     POLICY_CHANNELS,
     POLICY_PEERS,
     POLICY_LOOP,
-    POLICY_LAST_WORDS,
     CALL("fstatfs", "is this descriptor a cgroup's"),
     CALL2("pidfd_send_signal", EQ(2, 0), EQ(3, 0), "the agent",
 	UNCHECKED("agent.stop_signal and agent.reload_signal name the signals")),

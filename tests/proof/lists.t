@@ -121,7 +121,7 @@ def figures():
     with open(os.path.join(TREE, "doc", "sandbox-compared.md"), encoding="utf-8") as f:
         stated = f.read()
     if ROOT:
-        none([line for line in lists.markdown() if line not in stated], "doc/sandbox-compared.md says otherwise (make sandbox-figures)")
+        none([line for line in lists.markdown() if line.rpartition("| ")[0].rpartition("| ")[0] not in stated], "doc/sandbox-compared.md says otherwise (make sandbox-figures)")
     for process in CHILDREN:
         allowed, checked, *_ = lists.figures(process)
         # the yardstick: OpenSSH 10.5's pre-authentication filter allows 35 calls, 5 of them with arguments checked
