@@ -186,17 +186,18 @@ $(O)/interop/server: $(wildcard tests/interop/server/*.go tests/interop/server/g
 interop-tools: $(INTEROP_TOOLS)
 check-interop: all test-tools interop-tools
 	@O=$(abspath $(O)) SUITE=interop tests/lib/run-tap.sh $(INTEROP_TESTS)
-# the walkthrough, shown: DEMO=check runs it without waiting for anybody.  A Collector needs Go or
-# OTELCOL_BINARY, the server on the reference library Go: without them demo.py takes what Debian has.
+# the walkthrough, shown: DEMO=check runs it without waiting for anybody.  The agent is $OTELCOL_BINARY, a
+# Collector on the path, or one built where Go is; without them prometheus-node-exporter.
 comma := ,
 GO := $(shell command -v go 2>/dev/null)
-DEMO_TOOLS := $(if $(GO)$(OTELCOL_BINARY),$(O)/interop/otelcol) $(if $(GO),$(O)/interop/server)
+DEMO_COLLECTOR := $(or $(OTELCOL_BINARY),$(shell command -v otelcol otelcol-contrib 2>/dev/null | head -n 1))
+DEMO_TOOLS := $(if $(GO)$(DEMO_COLLECTOR),$(O)/interop/otelcol)
 .PHONY: demo-tools
 demo-tools: all test-tools $(DEMO_TOOLS)
 demo:
 	@tests/lib/need-packages.sh $(PACKAGES_BUILD) $(PACKAGES_DEMO)
-	@echo "Building opampd into $(O)/ (with $(CC))$(if $(GO), and$(comma) with Go$(comma) a Collector and a server: minutes the first time)"
-	@$(MAKE) -s $(JOBS) --no-print-directory demo-tools
+	@echo "Building opampd into $(O)/ (with $(CC))$(if $(DEMO_COLLECTOR),,$(if $(GO), and$(comma) with Go$(comma) a Collector: minutes the first time))"
+	@OTELCOL_BINARY=$(DEMO_COLLECTOR) $(MAKE) -s $(JOBS) --no-print-directory demo-tools
 	@O=$(abspath $(O)) DEMO=$(DEMO) $(PYTHON) tests/interop/demo.py
 
 # ---- what it costs, beside the OpenTelemetry Collector's own supervisor: doc/performance.md.

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """make demo: opampd at work, step by step, on this machine and with nothing outside it.
 
-With a Collector (built where Go is present, or $OTELCOL_BINARY) that is the agent; otherwise
-prometheus-node-exporter is.  With Go the server is the reference library's; otherwise a scripted one.
+The control plane is opamphub, with its page.  With a Collector ($OTELCOL_BINARY, or the first on the
+path, or built where Go is present) that is the agent; otherwise prometheus-node-exporter is.
 DEMO=check: nobody is waited for; every step is checked all the same.  Whatever happens, nothing is
 left running and no file stays.
 """
@@ -18,6 +18,7 @@ import urllib.request
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import isolated
 from bed import ROOT, Bed, users_made
+from hub_bed import Hub
 from tap import until
 
 CHECK = os.environ.get("DEMO") == "check"
@@ -38,6 +39,16 @@ def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
+
+
+def is_free(port):
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            s.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def fetch(url):
@@ -121,74 +132,45 @@ class NodeExporter:
         return "what it serves has the header", f"X-Frame-Options: {headers['X-Frame-Options']}\n{lines[0]}"
 
 
-# ---- the servers: one way of asking
+# ---- the control plane
 
-class Reference:
-    """tests/interop/server, on the reference library."""
-    name = "on the Go reference library"
-
-    def __init__(self):
-        from refserver import RefServer
-        self.server = RefServer(wrapper=ALONE)
-        self.url, self.end, self.tell = self.server.url, self.server.end, self.server.tell
-
-    def look(self):
-        a = self.server.agent()
-        return a and {"healthy": a["healthy"], "identifying": a["identifying"], "other": a["non_identifying"],
-                      "effective": list(a["effective"].values()), "uid": a["uid"], "goodbyes": a["disconnects"],
-                      "statuses": [(s["status"].rsplit("_", 1)[1], s["hash"], s["error"]) for s in a["statuses"] or []]}
-
-    def offer(self, text):
-        return self.server.offer({"": text})
-
-
-class Scripted:
-    """tests/lib/opampserver.py, in this program."""
-    name = "the tests' scripted one, in Python"
+class ControlPlane:
+    """opamphub, asked by its API."""
 
     def __init__(self):
-        from opampserver import Server
-        self.server = Server()
-        self.url, self.end, self.tell = self.server.url, self.server.end, self.server.tell
+        ports = [4320, 4321]
+        if not all(is_free(port) for port in ports):
+            ports = [free_port(), free_port()]
+        self.hub = Hub(wrapper=ALONE, ports=ports)
+        self.url = f"ws://127.0.0.1:{self.hub.agents_port}/v1/opamp"
+        self.page = f"http://127.0.0.1:{self.hub.page_port}/"
+
+    def end(self):
+        self.hub.close()
+
+    def tell(self):
+        return self.hub.log()
 
     def look(self):
-        with self.server.changed:
-            messages = [r.msg for r in self.server.messages]
-        if not messages:
-            return {}
-        healthy, identifying, other, effective = False, {}, {}, []
-        for m in messages:
-            if m.HasField("health"):
-                healthy = m.health.healthy
-            if m.HasField("agent_description"):
-                identifying, other = ({kv.key: kv.value.string_value or kv.value for kv in pairs} for pairs in (
-                    m.agent_description.identifying_attributes, m.agent_description.non_identifying_attributes))
-            if m.HasField("effective_config"):
-                effective = [f.body.decode() for f in m.effective_config.config_map.config_map.values()]
-        names = {0: "UNSET", 1: "APPLIED", 2: "APPLYING", 3: "FAILED"}
-        return {"healthy": healthy, "identifying": identifying, "other": other, "effective": effective,
-                "uid": messages[-1].instance_uid.hex(), "goodbyes": sum(m.HasField("agent_disconnect") for m in messages),
-                "statuses": [(names[status], of.hex(), error) for status, of, error in self.server.statuses()]}
+        """What is known of the one agent; {} when it has not come yet."""
+        items = self.hub.api("agents")["items"]
+        return self.hub.api(f"agents/{items[0]['uid']}") if items else {}
 
-    def offer(self, text):
-        return self.server.offer({"": text}).hex()
-
-
-def offer(server, text):
-    """Offers, tells every status as it comes, gives the last one."""
-    known = len(server.look().get("statuses") or [])
-    config_hash = server.offer(text)
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        new = (server.look().get("statuses") or [])[known:]
-        for status, of, error in new:
-            if of == config_hash:
-                say(f"  {status} {of[:12]}" + (f": {error}" if error else ""))
-                if status in ("APPLIED", "FAILED"):
-                    return status
-        known += len(new)
-        time.sleep(0.02)
-    raise AssertionError("no final status in 60 s")
+    def offer(self, name, text):
+        """Sends it, tells every status as it comes, gives the last one."""
+        version, _ = self.hub.send_configuration(text, name, selector="")
+        last = None
+        end = time.monotonic() + 90
+        while time.monotonic() < end:
+            config = self.look()["config"]
+            status = config["status"] if config["due"] == version and config["due_hash"] == config["hash"] else "offered"
+            if status != last:
+                say(f"  {status}" + (f": {config['error']}" if status == "failed" else ""))
+            if status in ("applied", "failed"):
+                return status
+            last = status
+            time.sleep(0.02)
+        raise AssertionError("no final status in 90 s")
 
 
 # ---- the walkthrough
@@ -202,7 +184,7 @@ def settings_text(bed, server, agent):
 
 def walk(bed, server, agent):
     text = settings_text(bed, server, agent)
-    say(f"1. An OpAMP server ({server.name}) listens at {server.url}.\n"
+    say(f"1. opamphub, a control plane, listens for agents at {server.url};\n   its page is {server.page}\n"
         f"   opampd is to run {agent.name}.  Its settings ({bed.path('opampd.yaml')}):\n")
     indented(text)
     daemon = bed.daemon(server, text, wrapper=ALONE)
@@ -211,21 +193,21 @@ def walk(bed, server, agent):
         if daemon.process.poll() is not None:
             raise AssertionError("opampd could not start; it said why:\n" + "\n".join(daemon.log()))
         seen = server.look()
-        return seen and seen["healthy"] and seen["identifying"] and seen
-    seen = until(well, 30, "a healthy agent at the server")
-    say("2. opampd runs, and started the agent; the server now lists it, healthy:\n")
-    indented("\n".join(f"{key}: {value}" for key, value in {**seen["identifying"], **seen["other"]}.items()))
-    say(f"3. The server offers a configuration, {agent.good_is}:\n")
+        return seen and seen["healthy"] and seen["attributes"] and seen
+    seen = until(well, 30, "a healthy agent at the hub")
+    say("2. opampd runs, and started the agent; the hub now shows it, healthy:\n")
+    indented("\n".join(f"{key}: {value}" for key, value in seen["attributes"].items()))
+    say(f"3. A configuration is sent from the hub, {agent.good_is}:\n")
     indented(agent.good)
-    assert offer(server, agent.good) == "APPLIED", "a good configuration was refused"
-    until(lambda: any(agent.effective in text for text in server.look()["effective"]), 30, "the effective configuration")
+    assert server.offer("good", agent.good) == "applied", "a good configuration was refused"
+    until(lambda: any(agent.effective in f["body"] for f in server.look()["effective"]["files"].values()), 30, "the effective configuration")
     uid = seen["uid"]
-    what, line = agent.evidence(f"{uid[:8]}-{uid[8:12]}-{uid[12:16]}-{uid[16:20]}-{uid[20:]}")
-    say(f"\n4. It is in force: the server was shown it, and {what}:\n")
+    what, line = agent.evidence(uid)
+    say(f"\n4. It is in force: the hub was shown it, and {what}:\n")
     indented(line)
     pid = daemon.agent()
-    say(f"5. The server offers a bad one, {agent.bad_is}:")
-    assert offer(server, agent.bad) == "FAILED", "a bad configuration was taken"
+    say(f"5. A bad one is sent, {agent.bad_is}:")
+    assert server.offer("bad", agent.bad) == "failed", "a bad configuration was taken"
     if agent.restarts_on_bad:
         until(lambda: server.look()["healthy"], 30, "the agent to be well again")
         agent.evidence(uid)
@@ -239,36 +221,31 @@ def walk(bed, server, agent):
     return daemon
 
 
-def go_on(bed, server, agent):
-    bed.write("remote.yaml", agent.good)
+def go_on(bed, server):
     ctl = f"{bed.path('opampctl')} -s {bed.path('var', 'control.sock')}"
-    say(f"Now it is yours, in another terminal:\n    {ctl} status        (also health, history, config, log -f, restart)\n"
-        f"    $EDITOR {bed.path('remote.yaml')}        then press Enter here: the server offers what is in it\n"
+    say(f"Now it is yours: open {server.page} in a browser on this machine, look at the agent, press \"Configure\", send it something.\n"
+        f"Or in another terminal:\n    {ctl} status        (also health, history, config, log -f, restart)\n"
         "Control-C ends everything.")
-    for _ in sys.stdin if sys.stdin.isatty() else ():
-        with open(bed.path("remote.yaml"), encoding="utf-8") as f:
-            offer(server, f.read())
-    while not sys.stdin.isatty():
+    while True:
         signal.pause()
 
 
 def finish(daemon, server):
-    say("\n7. The end: the agent is stopped, the server is told goodbye.")
+    say("\n7. The end: the agent is stopped, the hub is told goodbye.")
     assert daemon.stop(30) == 0, "opampd did not end well"
-    until(lambda: server.look()["goodbyes"] == 1, 5, "the goodbye at the server")
+    until(lambda: server.look()["connection"]["gone_why"] == "the agent said goodbye", 10, "the goodbye at the hub")
     say("Done: nothing runs any more, and the files are removed." + (
         "  The users _opampd_* that root's opampd needs stay." if ROOT else ""))
 
 
 def choose():
-    """The agent, its program below the build or on the host, and the server."""
+    """The agent, its program below the build or on the host, and the control plane."""
     collector = os.path.exists(os.path.join(INTEROP, "otelcol"))
     agent = Collector() if collector else NodeExporter()
-    server = Reference if os.path.exists(os.path.join(INTEROP, "server")) else Scripted
     if not collector:
         say("There is no Go on this machine to build a Collector with, and $OTELCOL_BINARY names none:\n"
             f"the demo runs {agent.name} in its place.  All else is the same.\n")
-    return agent, server()
+    return agent, ControlPlane()
 
 
 def interrupted(*_):
@@ -289,7 +266,7 @@ def main():
             try:
                 daemon = walk(bed, server, agent)
                 if not CHECK:
-                    go_on(bed, server, agent)
+                    go_on(bed, server)
             except KeyboardInterrupt:
                 if not bed.daemons:
                     return

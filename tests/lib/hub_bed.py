@@ -39,7 +39,7 @@ def free_port():
 class Hub:
     """One opamphub.  user: "root" (it becomes _opamphub) or "user"."""
 
-    def __init__(self, *options, user=None, tokens=None, agent_tokens=None):
+    def __init__(self, *options, user=None, tokens=None, agent_tokens=None, wrapper=(), ports=None):
         self.user = user or ("root" if ROOT else "user")
         self.work = tempfile.mkdtemp(prefix="opamphub-", dir="/opt" if ROOT else None)
         os.chmod(self.work, 0o755)
@@ -49,7 +49,8 @@ class Hub:
         if self.user == "user" and ROOT:
             os.mkdir(self.store, 0o700)
             os.chown(self.store, NOBODY, NOBODY)
-        self.agents_port, self.page_port = free_port(), free_port()
+        self.agents_port, self.page_port = ports or (free_port(), free_port())
+        self.wrapper = list(wrapper)
         self.options = list(options)
         self.token = None
         if tokens:
@@ -85,7 +86,7 @@ class Hub:
 
     def start(self, ready=True):
         with open(self.log_path, "ab") as log:
-            self.process = self.spawn(self.command(), stdout=log, stderr=log)
+            self.process = self.spawn(self.wrapper + self.command(), stdout=log, stderr=log)
         if ready:
             until(lambda: "page: http" in self.log()[self.mark:] or self.process.poll() is not None, 30, "the hub's first line")
             assert self.process.poll() is None, self.log()
