@@ -78,10 +78,11 @@ bytes(struct input *in, void *to, size_t want)
 	return n;
 }
 
-static void
+static int
 deliver(uint32_t type, enum proc peer, const void *payload, const char *tail, size_t tail_len,
     const void *blob, size_t blob_len)
 {
+	int r;
 	struct message m = {.type = type,
 	    .peer = peer,
 	    .payload = payload,
@@ -95,9 +96,11 @@ deliver(uint32_t type, enum proc peer, const void *payload, const char *tail, si
 		m.fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	else if (message_rules[type].fd == FD_LISTENER)
 		m.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	count_message(type, peer, PROC_CONFD, confd_message(&confd, &m) == 0);
+	r = confd_message(&confd, &m);
+	count_message(type, peer, PROC_CONFD, r == 0);
 	if (m.fd >= 0)
 		close(m.fd);
+	return r;
 }
 
 /* Whoever offered has the credit to offer again: the turn of the loop in between. */
@@ -149,7 +152,7 @@ step_message(struct input *in)
 	blob_len = r->fd == FD_MEMFD ? bytes(in, blob, byte(in)) : 0;
 	for (peer = PROC_PARENT; peer < PROC_COUNT; peer++)
 		if ((r->from & 1u << peer) != 0)
-			deliver(type, (enum proc)peer, payload, tail, tail_len, blob, blob_len);
+			(void)deliver(type, (enum proc)peer, payload, tail, tail_len, blob, blob_len);
 }
 
 static void
@@ -167,7 +170,7 @@ step_merged(struct input *in)
 	record_put(&w, RESULT_EFFECTIVE, 0, 0, text, strlen(text));
 	if (record_finish(&w, &data, &len, NULL) == -1)
 		abort();
-	deliver(MSG_MERGE_RESULT, PROC_PARENT, &m, "", 0, data, len);
+	(void)deliver(MSG_MERGE_RESULT, PROC_PARENT, &m, "", 0, data, len);
 	free(data);
 }
 
@@ -188,7 +191,7 @@ step_state(struct input *in)
 		m.pid = 1;
 		m.started_ns = 1;
 	}
-	deliver(MSG_PROC_STATE, PROC_PROCD, &m, "", 0, NULL, 0);
+	(void)deliver(MSG_PROC_STATE, PROC_PROCD, &m, "", 0, NULL, 0);
 }
 
 static void
@@ -201,7 +204,7 @@ step_job(struct input *in)
 	    .exit = 1 + how % 5,
 	    .value = how >> 7};
 
-	deliver(MSG_PROC_JOB_DONE, PROC_PROCD, &m, "", 0, NULL, 0);
+	(void)deliver(MSG_PROC_JOB_DONE, PROC_PROCD, &m, "", 0, NULL, 0);
 }
 
 static void
@@ -215,11 +218,11 @@ step_agent(struct input *in)
 	struct msg_output_end o = {start, AGENT_RUN};
 
 	if (how & 0x40)
-		deliver(MSG_LINK_AGENT, PROC_LINK, &m, "", 0, NULL, 0);
+		(void)deliver(MSG_LINK_AGENT, PROC_LINK, &m, "", 0, NULL, 0);
 	else if (how & 0x20)
-		deliver(MSG_AGENT_OUTPUT_END, PROC_LINK, &o, "Error: x", 8, NULL, 0);
+		(void)deliver(MSG_AGENT_OUTPUT_END, PROC_LINK, &o, "Error: x", 8, NULL, 0);
 	else
-		deliver(MSG_AGENT_HEALTH, PROC_LINK, &h, "e\0s", 3, "tree", 4);
+		(void)deliver(MSG_AGENT_HEALTH, PROC_LINK, &h, "e\0s", 3, "tree", 4);
 }
 
 static void
@@ -235,13 +238,15 @@ step_offer(struct input *in)
 	struct msg_offer m = {o.empty_map, o.count};
 	char *data;
 	size_t len;
+	int had;
 
 	if (offer_pack(&o, LIMIT_CONFIG_BYTES, &data, &len, NULL) == -1)
 		abort();
 	if ((how & 0x60) != 0x60) /* else: without credit, and refused */
 		give_credit();
-	deliver(MSG_OFFER, PROC_NETD, &m, "", 0, data, len);
-	if (confd.offer_credit)
+	had = confd.offer_credit;
+	if (deliver(MSG_OFFER, PROC_NETD, &m, "", 0, data, len) != (had ? 0 : -1) ||
+	    confd.offer_credit)
 		abort();
 	free(data);
 }
@@ -285,9 +290,9 @@ born(uint8_t how)
 	struct error err;
 
 	confd.state_dir = confd.listener = -1;
-	deliver(MSG_CONFD_ENVIRONMENT, PROC_PARENT, &env, "", 0, NULL, 0);
-	deliver(MSG_CONFD_STATE_DIR, PROC_PARENT, NULL, "", 0, NULL, 0);
-	deliver(MSG_CONFD_CONTROL, PROC_PARENT, NULL, "", 0, NULL, 0);
+	(void)deliver(MSG_CONFD_ENVIRONMENT, PROC_PARENT, &env, "", 0, NULL, 0);
+	(void)deliver(MSG_CONFD_STATE_DIR, PROC_PARENT, NULL, "", 0, NULL, 0);
+	(void)deliver(MSG_CONFD_CONTROL, PROC_PARENT, NULL, "", 0, NULL, 0);
 	if (confd_open(&confd, &err) == -1)
 		abort();
 	confd.apply.set.raw = (how & 7) == 7;

@@ -53,22 +53,26 @@ def _sealed(size, seals=privsep.ALL_SEALS, data=b""):
 
 def _tcp(state):
     server = socket.socket()
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     server.bind(("127.0.0.1", 0))
     server.listen(1)
     if state == "listening":
         return server.detach()
     client = socket.create_connection(server.getsockname())
-    if state == "lingering":  # what it has to send is never read: closing it may take as long as it likes
+    if state == "lingering":  # what it has to send is never read: closing it takes as long as it likes
+        LEFT_OPEN.append(server.accept()[0])
         client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         client.setblocking(False)
-        try:
-            while True:
+        stuck = 0
+        while stuck < 5:  # until the other side takes no more
+            try:
                 client.send(bytes(65536))
-        except BlockingIOError:
-            pass
+                stuck = 0
+            except BlockingIOError:
+                stuck += 1
+                time.sleep(0.005)
         client.setblocking(True)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 30))
-        LEFT_OPEN.append(server.accept()[0])
     server.close()
     return client.detach()
 
@@ -227,12 +231,14 @@ def size_cases(rule):
         yield Case(f"{rule.name}, last word of the header {zero}", head(rule.type, rule.size, zero) + bytes(rule.size), SIZE, right(rule))
 
 
-def descriptor_cases(rule):
+def descriptor_cases(rule, receiver):
     """None where one is due, one where none may be, two, and every kind there is."""
     data = plain(rule)
     if rule.fd != "FD_NONE":
         yield Case(f"{rule.name} without a descriptor", data, DESCRIPTOR)
     for kind, (_, passes) in KINDS.items():
+        if kind.endswith("lingers") and receiver != "parent":
+            continue  # only the parent takes care: none of those that send to its children can make one (their filters)
         if rule.fd not in passes:
             yield Case(f"{rule.name} with a descriptor: {kind}", data, DESCRIPTOR, (kind,))
     yield Case(f"{rule.name} with two descriptors", data, DESCRIPTOR, (right(rule) or ("memfd",)) * 2)

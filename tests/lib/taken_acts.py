@@ -105,7 +105,7 @@ def structure_cases(sender, receiver):
     yield from taken.type_cases(sender, receiver)
     for rule in legal(sender, receiver):
         yield from taken.size_cases(rule)
-        yield from taken.descriptor_cases(rule)
+        yield from taken.descriptor_cases(rule, receiver)
 
 
 def content_cases(sender, receiver):
