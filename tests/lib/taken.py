@@ -174,6 +174,13 @@ class Case:
         control = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         try:
             channel.sock.sendmsg([self.data], control, flags)
+        except OSError:
+            for fd, kind in zip(fds, self.kinds):
+                if kind.endswith("lingers"):  # else it is us who wait
+                    unlingered = socket.socket(fileno=fd)
+                    unlingered.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, bytes(8))
+                    unlingered.detach()
+            raise
         finally:
             for fd in fds[:len(self.kinds)]:
                 os.close(fd)
