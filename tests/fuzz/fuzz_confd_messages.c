@@ -152,7 +152,8 @@ step_message(struct input *in)
 	blob_len = r->fd == FD_MEMFD ? bytes(in, blob, byte(in)) : 0;
 	for (peer = PROC_PARENT; peer < PROC_COUNT; peer++)
 		if ((r->from & 1u << peer) != 0)
-			(void)deliver(type, (enum proc)peer, payload, tail, tail_len, blob, blob_len);
+			(void)deliver(
+			    type, (enum proc)peer, payload, tail, tail_len, blob, blob_len);
 }
 
 static void

@@ -520,7 +520,8 @@ check(void)
 	}
 	for (i = 0; i < AGENT_SLOTS; i++) /* the one for good in its place, and jobs in theirs */
 		if (parent.agents[i].start != 0 &&
-		    (parent.agents[i].kind == AGENT_NOTHING || parent.agents[i].kind > AGENT_PROBE ||
+		    (parent.agents[i].kind == AGENT_NOTHING ||
+			parent.agents[i].kind > AGENT_PROBE ||
 			(parent.agents[i].kind == AGENT_RUN) != (i == 0)))
 			abort();
 	/* 4 daemons, 2 connectors, 1 merge, 1 reader, 1 agent and 1 job */

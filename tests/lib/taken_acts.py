@@ -586,7 +586,7 @@ def slow_files():
 def lingering():
     """Connections that linger: whoever closes one last waits until what it has to say was read, which is never."""
     with World(("netd",), setting_of("netd")) as w:
-        for name, kinds in (("CONNECT_CANCEL", 1), ("CONNECT_CANCEL", 2), ("CONNECT_CANCEL", 20)):
+        for name, kinds in (("CONNECT_CANCEL", 1), ("CONNECT_CANCEL", 2), ("CONNECT_CANCEL", 5)):
             s = w.standin("netd")
             w.hasten()
             begun = time.monotonic()
@@ -594,11 +594,13 @@ def lingering():
             attack(w, "netd", "parent", case, Tally())
             # and some that are never read, since the first was too much
             s = w.standin("netd")
+            w.daemon.signal(signal.SIGSTOP)
             try:
-                for _ in range(5):
+                until(lambda: proc.status(w.daemon.pid)["State"][0] == "T", 5, "the parent to stand still")
+                for _ in range(3):
                     case.send(s.parent)
-            except OSError:
-                pass
+            finally:
+                w.daemon.signal(signal.SIGCONT)
             until(s.ended, 10, "the end of netd")
             w.standin("netd")
             took = time.monotonic() - begun
