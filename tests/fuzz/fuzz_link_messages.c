@@ -204,6 +204,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	output_free(l->output);
 	probe_free(l->probe);
 	link_sessions_clear(&l->sessions);
+	pace_clear(&l->pace);
 	settings_free(&l->child.settings);
 	free(l);
 	input_ends();
