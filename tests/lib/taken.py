@@ -165,6 +165,7 @@ class Case:
         self.expected = expected  # a rule's name, or None: it is taken
         self.kinds = kinds        # descriptors that come along
         self.own = own            # one of them: the channel itself
+        self.always = False       # also in a sample
 
     def send_now(self, channel):
         self.send(channel, socket.MSG_DONTWAIT)
@@ -230,7 +231,9 @@ def size_cases(rule):
             continue  # with what it may hold: field_cases
         data = (head(rule.type, length - HEADER.size) + bytes(length))[:length]
         kinds = right(rule) if length >= HEADER.size else ()
-        yield Case(f"{rule.name}, {length} bytes", data, judged(length), kinds)
+        case = Case(f"{rule.name}, {length} bytes", data, judged(length), kinds)
+        case.always = length == HEADER.size + rule.size - 1
+        yield case
     for lie in (rule.size - 1, rule.size + 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF):
         if lie != rule.size and lie >= 0:
             yield Case(f"{rule.name}, length said to be {lie}", head(rule.type, lie) + bytes(rule.size), SIZE, right(rule))

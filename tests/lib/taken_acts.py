@@ -97,8 +97,8 @@ def share_of(cases, share, seed):
     cases = list(cases)
     if share >= 1:
         return cases
-    picked = random.Random(seed).sample(range(len(cases)), max(1, int(len(cases) * share)))
-    return [cases[i] for i in sorted(picked)]
+    picked = set(random.Random(seed).sample(range(len(cases)), max(1, int(len(cases) * share))))
+    return [c for i, c in enumerate(cases) if i in picked or c.always]
 
 
 def structure_cases(sender, receiver):
@@ -112,8 +112,10 @@ def content_cases(sender, receiver):
     """Well formed: fields, tails and blobs at their edges.  Taken, or refused for what it says."""
     for rule in legal(sender, receiver):
         kinds = taken.right(rule)
-        for payload in taken.field_payloads(rule):
-            yield Case(f"{rule.name} {payload.hex()}", plain(rule, payload), None, kinds)
+        for i, payload in enumerate(taken.field_payloads(rule)):
+            case = Case(f"{rule.name} {payload.hex()}", plain(rule, payload), None, kinds)
+            case.always = i == 0  # no row is left out of a sample
+            yield case
         if rule.tail:
             for tail in (*taken.TAIL_EDGES, b"x" * rule.tail, bytes(rule.tail)):
                 yield Case(f"{rule.name} tail {tail[:16]}", plain(rule, None, tail), None, kinds)
