@@ -40,6 +40,21 @@ judge_tls(struct stream *s, int result, enum tls_want own, size_t *n, struct err
 }
 
 enum stream_result
+stream_handshake(struct stream *s, struct error *why)
+{
+	enum stream_result r;
+	size_t n;
+
+	errno = 0;
+	r = judge_tls(s, SSL_do_handshake(s->ssl), TLS_READ, &n, why);
+	if ((r == STREAM_WAIT || r == STREAM_WAIT_OTHER) && tls_handshake_too_long(s->ssl)) {
+		(void)error_set(why, "TLS: the server's handshake does not come to an end");
+		return STREAM_FAILED;
+	}
+	return r;
+}
+
+enum stream_result
 stream_read(struct stream *s, void *buf, size_t size, size_t *n, struct error *why)
 {
 	ssize_t got;

@@ -23,6 +23,9 @@ enum stream_result {
 	STREAM_FAILED,     /* why says it */
 };
 
+/* TLS only: STREAM_SOME when it is done. */
+enum stream_result stream_handshake(struct stream *s, struct error *why);
+
 /* At most STREAM_PIECE bytes; *n: how many it were. */
 enum stream_result stream_read(
     struct stream *s, void *buf, size_t size, size_t *n, struct error *why);

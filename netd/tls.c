@@ -4,9 +4,12 @@
 #include "tls.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include <openssl/bio.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -15,13 +18,118 @@
 #include <openssl/x509v3.h>
 
 #include "authorities.h"
+#include "privsep/limits.h"
 
 struct tls {
 	SSL_CTX *ctx;
+	BIO_METHOD *wire;
 	char *server_name;
 	int skip_verify;
 	struct authorities *authorities; /* of the host, unless the settings name some */
 };
+
+/* ---- the wire: a descriptor, read in turns */
+
+struct wire {
+	int fd;
+	size_t left; /* of this turn */
+};
+
+/* OpenSSL goes on by itself as long as there is something: empty messages, key updates, tickets. */
+static int
+wire_read(BIO *bio, char *buf, int size)
+{
+	struct wire *w = BIO_get_data(bio);
+	ssize_t n;
+
+	BIO_clear_retry_flags(bio);
+	if (w->left == 0) {
+		errno = EAGAIN;
+		BIO_set_retry_read(bio);
+		return -1;
+	}
+	if ((size_t)size > w->left)
+		size = (int)w->left;
+	n = read(w->fd, buf, (size_t)size);
+	if (n > 0)
+		w->left -= (size_t)n;
+	else if (n == -1 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+		BIO_set_retry_read(bio);
+	else if (n == 0)
+		BIO_set_flags(bio, BIO_FLAGS_IN_EOF);
+	return (int)n;
+}
+
+static int
+wire_write(BIO *bio, const char *buf, int size)
+{
+	struct wire *w = BIO_get_data(bio);
+	ssize_t n = write(w->fd, buf, (size_t)size);
+
+	BIO_clear_retry_flags(bio);
+	if (n == -1 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+		BIO_set_retry_write(bio);
+	return (int)n;
+}
+
+static long
+wire_ctrl(BIO *bio, int command, long number, void *p)
+{
+	(void)number;
+	(void)p;
+	if (command == BIO_CTRL_EOF)
+		return BIO_test_flags(bio, BIO_FLAGS_IN_EOF) != 0;
+	return command == BIO_CTRL_FLUSH;
+}
+
+static int
+wire_free(BIO *bio)
+{
+	free(BIO_get_data(bio));
+	return 1;
+}
+
+static BIO *
+wire_new(struct tls *t, int fd)
+{
+	struct wire *w = calloc(1, sizeof(*w));
+	BIO *bio = w == NULL ? NULL : BIO_new(t->wire);
+
+	if (bio == NULL) {
+		free(w);
+		return NULL;
+	}
+	*w = (struct wire){fd, LIMIT_TLS_TURN};
+	BIO_set_data(bio, w);
+	BIO_set_init(bio, 1);
+	return bio;
+}
+
+static int
+wire_method(struct tls *t)
+{
+	t->wire = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "turns");
+	return t->wire != NULL && BIO_meth_set_read(t->wire, wire_read) == 1 &&
+		       BIO_meth_set_write(t->wire, wire_write) == 1 &&
+		       BIO_meth_set_ctrl(t->wire, wire_ctrl) == 1 &&
+		       BIO_meth_set_destroy(t->wire, wire_free) == 1
+		   ? 0
+		   : -1;
+}
+
+void
+tls_turn(SSL *ssl)
+{
+	struct wire *w = BIO_get_data(SSL_get_rbio(ssl));
+
+	w->left = LIMIT_TLS_TURN;
+}
+
+int
+tls_handshake_too_long(SSL *ssl)
+{
+	return BIO_number_read(SSL_get_rbio(ssl)) > LIMIT_TLS_HANDSHAKE;
+}
 
 /* The oldest error is the cause, the rest is where it passed through. */
 static const char *
@@ -177,7 +285,9 @@ set_up(struct tls *t, const struct tls_settings *s, struct error *err)
 					SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
 					SSL_MODE_RELEASE_BUFFERS);
 	SSL_CTX_set_verify_depth(ctx, 10);
-	SSL_CTX_set_max_cert_list(ctx, 128 * 1024);
+	SSL_CTX_set_max_cert_list(ctx, LIMIT_TLS_CHAIN);
+	if (SSL_CTX_get_security_level(ctx) < 2) /* keys and signatures of 112 bits and more */
+		SSL_CTX_set_security_level(ctx, 2);
 	if (SSL_CTX_set_min_proto_version(ctx, s->min_version) != 1 ||
 	    SSL_CTX_set_max_proto_version(ctx, s->max_version) != 1)
 		return error_set(err, "server.tls: these versions cannot be set: %s", ssl_words());
@@ -202,7 +312,8 @@ tls_new(const struct tls_settings *s, struct error *err)
 	t->skip_verify = s->skip_verify;
 	t->server_name = s->server_name == NULL ? NULL : strdup(s->server_name);
 	t->ctx = SSL_CTX_new(TLS_client_method());
-	if (t->ctx == NULL || (s->server_name != NULL && t->server_name == NULL))
+	if (t->ctx == NULL || wire_method(t) == -1 ||
+	    (s->server_name != NULL && t->server_name == NULL))
 		(void)error_set(err, "no memory for TLS");
 	else if (set_up(t, s, err) == 0)
 		return t;
@@ -217,6 +328,7 @@ tls_free(struct tls *t)
 		return;
 	SSL_CTX_free(t->ctx);
 	authorities_free(t->authorities);
+	BIO_meth_free(t->wire);
 	free(t->server_name);
 	free(t);
 }
@@ -235,7 +347,9 @@ expect(SSL *ssl, const char *name)
 {
 	if (is_address(name))
 		return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name);
-	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	/* RFC 9525: the subject's common name is no name of a host */
+	SSL_set_hostflags(
+	    ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
 	return SSL_set_tlsext_host_name(ssl, name) == 1 && SSL_set1_host(ssl, name) == 1;
 }
 
@@ -245,8 +359,14 @@ tls_session(struct tls *t, int fd, const char *host, struct error *err)
 	SSL *ssl = SSL_new(t->ctx);
 	const char *name = t->server_name != NULL ? t->server_name : host;
 
+	BIO *wire = wire_new(t, fd);
+
 	ERR_clear_error();
-	if (ssl == NULL || SSL_set_fd(ssl, fd) != 1 || expect(ssl, name) != 1) {
+	if (ssl != NULL && wire != NULL)
+		SSL_set_bio(ssl, wire, wire);
+	else
+		BIO_free(wire);
+	if (ssl == NULL || wire == NULL || expect(ssl, name) != 1) {
 		(void)error_set(err, "TLS towards %s: %s", name, ssl_words());
 		ERR_clear_error();
 		SSL_free(ssl);
@@ -301,6 +421,47 @@ verify_words(struct tls *t, const char *host, long result, struct error *err)
 	}
 }
 
+/* Where to look, for what OpenSSL says of a handshake. */
+static int
+advice(unsigned long e, struct error *err)
+{
+	const char *words = ssl_words();
+
+	if (ERR_GET_LIB(e) != ERR_LIB_SSL)
+		return 0;
+	switch (ERR_GET_REASON(e)) {
+	case SSL_R_UNEXPECTED_EOF_WHILE_READING:
+		(void)error_set(err, "TLS: the connection was cut without a goodbye");
+		return 1;
+	case SSL_R_WRONG_VERSION_NUMBER:
+		(void)error_set(err,
+		    "TLS: what answers does not speak TLS (wrong version number): is "
+		    "server.endpoint to be ws://, or its port another?");
+		return 1;
+	case SSL_R_TLSV1_ALERT_PROTOCOL_VERSION:
+	case SSL_R_UNSUPPORTED_PROTOCOL:
+	case SSL_R_WRONG_SSL_VERSION:
+		(void)error_set(err,
+		    "TLS: the server speaks no version from server.tls.min_version to "
+		    "server.tls.max_version (%s)",
+		    words);
+		return 1;
+	case SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE:
+		(void)error_set(err,
+		    "TLS: the server accepts none of our ciphers, or wants a client certificate "
+		    "(%s): see server.tls.cert_file",
+		    words);
+		return 1;
+	case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED:
+		(void)error_set(err,
+		    "TLS: the server wants a client certificate (%s): see server.tls.cert_file",
+		    words);
+		return 1;
+	default:
+		return 0;
+	}
+}
+
 static enum tls_want
 failure(struct tls *t, SSL *ssl, int saved_errno, const char *host, struct error *err)
 {
@@ -309,19 +470,11 @@ failure(struct tls *t, SSL *ssl, int saved_errno, const char *host, struct error
 
 	if (!t->skip_verify && verified != X509_V_OK && !SSL_is_init_finished(ssl))
 		verify_words(t, host, verified, err);
-	else if (ERR_GET_LIB(e) == ERR_LIB_SSL &&
-		 ERR_GET_REASON(e) == SSL_R_UNEXPECTED_EOF_WHILE_READING)
-		(void)error_set(err, "TLS: the connection was cut without a goodbye");
-	else if (ERR_GET_LIB(e) == ERR_LIB_SSL && ERR_GET_REASON(e) == SSL_R_WRONG_VERSION_NUMBER)
-		(void)error_set(err,
-		    "TLS: what answers does not speak TLS (wrong version number): is "
-		    "server.endpoint to be ws://, or its port another?");
-	else if (e != 0)
-		(void)error_set(err, "TLS: %s", ssl_words());
-	else if (saved_errno != 0)
-		(void)error_set(err, "TLS: %s", strerror(saved_errno));
-	else
-		(void)error_set(err, "TLS: the connection was cut without a goodbye");
+	else if (!advice(e, err))
+		(void)error_set(err, "TLS: %s",
+		    e != 0             ? ssl_words()
+		    : saved_errno != 0 ? strerror(saved_errno)
+				       : "the connection was cut without a goodbye");
 	ERR_clear_error();
 	return TLS_FAILED;
 }

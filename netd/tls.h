@@ -35,6 +35,12 @@ void tls_free(struct tls *t); /* NULL is fine */
 /* A client's session over fd (not taken), which is to prove that it is host. */
 SSL *tls_session(struct tls *t, int fd, const char *host, struct error *err);
 
+/* A turn begins: calls on ssl read LIMIT_TLS_TURN bytes at most until the next one, then want to wait. */
+void tls_turn(SSL *ssl);
+
+/* Has the server sent more than a handshake may have? */
+int tls_handshake_too_long(SSL *ssl);
+
 /* close_notify, if it can be written at once. */
 void tls_goodbye(SSL *ssl);
 

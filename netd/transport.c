@@ -5,7 +5,6 @@
  */
 #include "transport.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -478,24 +477,19 @@ static void
 handshake(struct transport *t)
 {
 	struct error err;
-	int result, saved;
 
-	errno = 0;
-	result = SSL_do_handshake(t->stream.ssl);
-	saved = errno;
-	if (result == 1) {
+	switch (stream_handshake(&t->stream, &err)) {
+	case STREAM_SOME:
 		t->phase = PHASE_UPGRADE;
 		set_timer(t, t->set->step_ms);
-		return;
-	}
-	switch (tls_judge(t->set->tls, t->stream.ssl, result, saved, t->set->url.host, &err)) {
-	case TLS_READ:
 		break;
-	case TLS_WRITE:
+	case STREAM_WAIT:
+		break;
+	case STREAM_WAIT_OTHER:
 		(void)event_add(t->writing, NULL);
 		break;
-	case TLS_CLOSED:
-	case TLS_FAILED:
+	case STREAM_CLOSED:
+	case STREAM_FAILED:
 		over(t, err.text);
 		break;
 	}
@@ -516,6 +510,15 @@ go_on(struct transport *t)
 	} while (all && t->phase != PHASE_OVER && evbuffer_get_length(t->out) > 0);
 }
 
+static void
+begin_turn(struct transport *t)
+{
+	t->busy++;
+	pace_begin(t->set->pace);
+	if (t->stream.ssl != NULL)
+		tls_turn(t->stream.ssl);
+}
+
 /* What the peer's bytes made us do is done. */
 static void
 end_turn(struct transport *t)
@@ -533,8 +536,7 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	t->busy++;
-	pace_begin(t->set->pace);
+	begin_turn(t);
 	t->write_wants_read = 0;
 	if (t->phase != PHASE_TLS)
 		read_some(t);
@@ -549,8 +551,7 @@ on_writable(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	t->busy++;
-	pace_begin(t->set->pace);
+	begin_turn(t);
 	go_on(t);
 	if (t->read_wants_write) {
 		t->read_wants_write = 0;

@@ -23,7 +23,7 @@
 /* OpAMP messages: WebSocket and protobuf (both sides). */
 #define LIMIT_OPAMP_MESSAGE    (32 * MIB) /* settable: limits.message_size */
 #define LIMIT_LINK_MESSAGE     (32 * MIB) /* from the agent */
-#define LIMIT_WS_FRAGMENTS     1024       /* frames of one message, or more if they have on average */
+#define LIMIT_WS_FRAGMENTS     1024 /* frames of one message, or more if they have on average */
 #define LIMIT_WS_FRAGMENT      (1 * KIB)  /* so many bytes: Go's clients send pieces of 4 KiB */
 #define LIMIT_WS_QUEUED        64         /* pongs and messages not yet written */
 #define LIMIT_WS_OUTPUT        (64 * MIB) /* bytes waiting in our output buffer */
@@ -34,6 +34,11 @@
 #define LIMIT_PB_STRING        (4 * MIB)  /* one string field */
 #define LIMIT_ATTRIBUTES       1024       /* of the agent's description, each of its two lists */
 #define LIMIT_FULL_STATE_MS    1000       /* between two reports that the server asked for */
+
+/* TLS towards the server. */
+#define LIMIT_TLS_HANDSHAKE (1 * MIB)   /* bytes of the server until it is done */
+#define LIMIT_TLS_CHAIN     (128 * KIB) /* its certificates */
+#define LIMIT_TLS_TURN      (192 * KIB) /* read by one call, whatever they are */
 
 /* HTTP heads (responses of the server, requests of the agent, probes). */
 #define LIMIT_HTTP_LINE    (8 * KIB)

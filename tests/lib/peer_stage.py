@@ -97,7 +97,7 @@ class Stage:
         seen = self.front.wait(90)
         if row.why is not None:
             try:
-                line = self.daemon.wait_log(row.why, 20, since=mark)
+                line = self.daemon.wait_log(row.why, 8, since=mark)
             except AssertionError as e:
                 raise AssertionError(f"{e}; seen: {seen}\n" + "\n".join(self.daemon.log(mark))) from None
             if "next attempt" in line:
