@@ -29,6 +29,7 @@ class Stage:
         self.table = Table(f"{name}-{user}")
         self.bed = None
         self.offered = 0
+        self.last = 0
         atexit.register(self.close)
 
     def open(self):
@@ -87,6 +88,9 @@ class Stage:
     def attack(self, row, offer=False):
         self.open()
         pids, agent, mark = self.pids(), self.daemon.agent(), self.daemon.mark()
+        # the parent makes ten connections a second, and says no to more
+        until(lambda: time.monotonic() - self.last > 0.35, 5, "a third of a second")
+        self.last = time.monotonic()
         self.watch.begin()
         self.front.attack(row.act)
         until(lambda: self.front.act is None, 20, "the attacked connection")

@@ -8,7 +8,7 @@ from agent_attacks import GROUPS_OF_AGENT  # noqa: E402
 from agent_stage import AgentStage  # noqa: E402
 from bed import ROOT, USERS, users_made  # noqa: E402
 from peer_stage import Stage, attacks, offers  # noqa: E402
-from server_attacks import FRAMES, GROUPS_OF, HTTP, OFFERS  # noqa: E402
+from server_attacks import GROUPS_OF, OFFERS  # noqa: E402
 from tap import run  # noqa: E402
 from tls_attacks import GROUPS_OF_TLS, tls_stage  # noqa: E402
 
@@ -19,6 +19,4 @@ tests += offers(Stage(user, "offers", {"limits": {"offers_per_minute": 100000}})
 tests += attacks(tls_stage(user, "tls", {}), GROUPS_OF_TLS, quick=True)
 if ROOT:  # other users' sockets cannot be made by an ordinary one
     tests += attacks(AgentStage("root"), GROUPS_OF_AGENT, quick=True)
-    tests += attacks(AgentStage("user"), GROUPS_OF_AGENT[:1], quick=True)
-    tests += attacks(Stage("user", "server"), [("frames", FRAMES[:4]), ("HTTP", HTTP[-6:])], quick=True)
 run(tests)
