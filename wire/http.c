@@ -131,6 +131,9 @@ http_head(struct http_head *h, enum http_kind kind, const char *data, size_t len
 
 	if (len == 0)
 		return 0; /* data may be NULL */
+	/* what begins otherwise becomes no answer, however long one waits */
+	if (kind == HTTP_RESPONSE && memcmp(data, "HTTP/1.", len < 7 ? len : 7) != 0)
+		return error_set(err, "the answer does not begin with HTTP/1.1");
 	if (end == NULL && len >= LIMIT_HTTP_HEAD)
 		return error_set(err, "a head of more than 32 KiB");
 	if (memchr(data, '\0', end == NULL ? window : (size_t)(end - data)) != NULL)

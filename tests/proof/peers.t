@@ -16,7 +16,7 @@ import threading
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from bed import ROOT, USERS, users_made  # noqa: E402
 
-PARTS = ["server", "states", "offers", "tls", "agent", "user"] if ROOT else ["server", "states", "offers", "tls"]
+PARTS = ["server", "states", "offers", "tls", "agent", "output", "names", "user"] if ROOT else ["server", "states", "offers", "tls"]
 
 
 def server(names, user=USERS[0]):

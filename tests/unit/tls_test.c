@@ -126,6 +126,8 @@ test_names(void **state)
 	    "wss://127.0.0.1", NULL);
 	try_it(&s, make_cert(server_key, "server", "IP:::1", -10, 3600, &ours, 0), &plan,
 	    "wss://[::1]:443", NULL);
+	try_it(&s, make_cert(server_key, "opamp.example.com", NULL, -10, 3600, &ours, 0), &plan,
+	    URL, "is not for opamp.example.com"); /* the subject is no name of a host */
 	s.server_name = "opamp.example.com";
 	try_it(&s, good_cert(), &plan, "wss://10.0.0.1", NULL);
 	s.server_name = "something.else";
