@@ -70,7 +70,9 @@ HARDEN_LD := -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code -Wl,--as-n
 SMALL := -ffunction-sections -fdata-sections -fno-unwind-tables $(if $(SAN),,-fno-asynchronous-unwind-tables)
 HARDEN_LD += -Wl,--gc-sections -Wl,-z,pack-relative-relocs
 ifeq ($(SAN),)
-OPT := -O2 -D_FORTIFY_SOURCE=3
+# small is quick enough, but for what goes over megabytes
+OPT := -Os -D_FORTIFY_SOURCE=3
+FAST_FILES := confd/yaml% confd/expansion.c confd/store_codec.c wire/wire.c wire/ws.c
 else
 OPT := -O1 -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-recover=all -DOPAMPD_SANITIZED
 HARDEN_LD += -fsanitize=$(SAN)
@@ -171,7 +173,7 @@ $(O)/libproto.a: $(GEN_C:.c=.o)
 $(O)/%.o: %.c | $(GEN_H)
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
-	$(CC) $(CPPFLAGS_OURS) $(CFLAGS_OURS) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(CC) $(CPPFLAGS_OURS) $(CFLAGS_OURS) $(if $(filter $(FAST_FILES),$<),-O2) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # what has the paths compiled in is compiled anew when they change: make, then make install PREFIX=/usr
 .PHONY: force
