@@ -261,7 +261,7 @@ def agent(user):
         for fd in (1, 2):
             assert d[fd].startswith("pipe:"), d
         assert d[4].startswith("/memfd:"), d
-        others = {fd: w for fd, w in d.items() if fd not in (0, 1, 2, 4)}
+        others = {fd: w for fd, w in d.items() if fd not in (0, 1, 2, 4) and fd < 50}  # the fake agent keeps its own above
         assert len(others) <= 1 and all(w.startswith("socket:") for w in others.values()), others
         assert int(s.get("Seccomp_filters", 2)) >= 2, s["Seccomp_filters"]
         with open(f"/proc/{pid}/fd/4", "rb") as f:  # sealed: not even the agent can change it

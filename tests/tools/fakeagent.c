@@ -791,7 +791,12 @@ reload(void)
 static void
 be_alone(void)
 {
-	me.alone = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	/* out of the way: what is below 50 is what it was started with */
+	me.alone = fd == -1 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 50);
+	if (fd != -1)
+		close(fd);
 	if (me.alone != -1 && flock(me.alone, LOCK_EX | LOCK_NB) == -1)
 		printf("TWICE: another fakeagent runs in this directory\n");
 }

@@ -79,7 +79,7 @@ on_let_go(int sig)
 	(void)setitimer(ITIMER_REAL, &soon, NULL);
 }
 
-static void
+__attribute__((format(printf, 1, 2))) static void
 say(const char *fmt, ...)
 {
 	va_list ap;
