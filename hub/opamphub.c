@@ -16,10 +16,12 @@
 #include <unistd.h>
 
 #include <event2/event.h>
+#include <linux/capability.h>
 
 #include "parent.h"
 #include "privsep/log.h"
 #include "privsep/notify.h"
+#include "privsep/sandbox.h"
 
 #define BACKOFF_FIRST_MS 100
 #define BACKOFF_MOST_MS  30000
@@ -288,6 +290,29 @@ check(const struct parent *p)
 	return 0;
 }
 
+/*
+ * What starting the two others takes and nothing else, and the deny-list of opampd's parent, which
+ * they inherit: no debugging, no mounts of others, no kernel modules, no new key or program loader.
+ */
+static void
+restrict_self(void)
+{
+	struct rlimit none = {0, 0};
+	struct error err;
+	/* the children's ids, bounding sets and namespaces, and ending those that do not end by themselves */
+	uint64_t keep = geteuid() == 0
+			    ? 1ull << CAP_SETUID | 1ull << CAP_SETGID | 1ull << CAP_SETPCAP |
+				  1ull << CAP_SYS_ADMIN | 1ull << CAP_KILL
+			    : 0;
+
+	if (setrlimit(RLIMIT_CORE, &none) == -1 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == -1 ||
+	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1)
+		fatal("restricting opamphub: %s", strerror(errno));
+	if (sandbox_bounding(keep, &err) == -1 || sandbox_capabilities(keep, &err) == -1 ||
+	    sandbox_seccomp(&policy_parent, &err) == -1)
+		fatal("restricting opamphub: %s", err.text);
+}
+
 /* As many connections as the hard limit allows: agents stay connected. */
 static void
 raise_files(void)
@@ -318,7 +343,6 @@ main(int argc, char **argv)
 		return 0;
 	}
 	(void)umask(077);
-	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	raise_files();
 	if (parent_prepare(&h.parent, &err) == -1) {
 		log_error("opamphub: %s", err.text);
@@ -330,6 +354,7 @@ main(int argc, char **argv)
 	    h.parent.options.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
 	notify_init(getenv("NOTIFY_SOCKET"));
 	(void)signal(SIGPIPE, SIG_IGN);
+	restrict_self();
 	loop(&h);
 	return h.ending == 2 ? 1 : 0;
 }

@@ -585,6 +585,10 @@ def sandboxed():
                 same([f for f in files if not f.startswith(allowed)], [], f"{name}'s files of {kinds}")
                 if name == "front":
                     same([f for f in files if f.startswith(hub.store)], [], "front has no file of the store")
+            s = proc.status(hub.process.pid)
+            same([s["Seccomp"], s["NoNewPrivs"], s["CapAmb"]], ["2", "1", "0" * 16], "the parent")
+            caps = int(s["CapPrm"], 16)
+            assert caps & ~(1 << 6 | 1 << 7 | 1 << 8 | 1 << 21 | 1 << 5) == 0 and (user == "root" or caps == 0), s["CapPrm"]
             same(oct(os.stat(hub.store).st_mode & 0o777), "0o700", "the store's directory")
 
 
