@@ -3,7 +3,6 @@
  * It writes its store's directory and nothing else; what agents send reaches it only as front's
  * frames, what browsers send is read in web.c and api*.c.
  */
-#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
