@@ -27,7 +27,7 @@ struct parent {
 	uid_t uid;
 	gid_t gid;
 	int change_user; /* 1: the children become uid, gid */
-	int programs[PART_ALL], listeners[PART_ALL];
+	int programs[PART_ALL], listeners[PART_ALL], store;
 	struct hub_child children[PART_ALL];
 };
 

@@ -101,8 +101,7 @@ listen_on(const struct address *a, const char *what, struct error *err)
 int
 parent_prepare(struct parent *p, struct error *err)
 {
-	int store;
-
+	p->store = -1;
 	p->programs[PART_FRONT] = p->programs[PART_STORE] = -1;
 	p->listeners[PART_FRONT] = p->listeners[PART_STORE] = -1;
 	p->children[PART_FRONT].alive = p->children[PART_STORE].alive = -1;
@@ -110,10 +109,9 @@ parent_prepare(struct parent *p, struct error *err)
 		return -1;
 	if (p->options.check)
 		return trusted_directory_look(p->options.store, geteuid(), p->uid, 1, err);
-	store = trusted_directory(p->options.store, geteuid(), p->uid, p->gid, 0700, 1, err);
-	if (store == -1)
+	p->store = trusted_directory(p->options.store, geteuid(), p->uid, p->gid, 0700, 1, err);
+	if (p->store == -1)
 		return error_prefix(err, "the store");
-	close(store);
 	p->listeners[PART_FRONT] = listen_on(&p->options.agents.listen, "agents", err);
 	if (p->listeners[PART_FRONT] == -1)
 		return -1;
@@ -245,7 +243,7 @@ become(const struct parent *p, enum part part, const int fds[SETUP_FD_COUNT], pi
 	static char *const no_environment[] = {NULL};
 	char name[32];
 	char *argv[] = {name, NULL};
-	int high[SETUP_FD_COUNT + 1], i, null;
+	int high[SETUP_FD_COUNT + 1], i, fd, null;
 
 	(void)snprintf(name, sizeof(name), "opamphub-%s", part_name(part));
 	(void)setsid();
@@ -272,7 +270,7 @@ become(const struct parent *p, enum part part, const int fds[SETUP_FD_COUNT], pi
 static int
 start_one(struct parent *p, enum part part, int frames, struct error *err)
 {
-	int fds[SETUP_FD_COUNT] = {frames, p->listeners[part], -1, -1}, alive[2];
+	int fds[SETUP_FD_COUNT] = {frames, p->listeners[part], -1, -1, p->store}, alive[2];
 	struct hub_child *c = &p->children[part];
 	sigset_t all, old;
 	pid_t me = getpid();

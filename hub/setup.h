@@ -13,7 +13,8 @@
 #define SETUP_FD_RECORD   5 /* a sealed memfd with the keys below */
 #define SETUP_FD_ALIVE                                                                             \
 	6 /* a pipe: it ends when the parent does; "r" is written when we are ready */
-#define SETUP_FD_COUNT 4
+#define SETUP_FD_STORE 7 /* store: its directory; front: nothing */
+#define SETUP_FD_COUNT 5
 
 enum setup_key {
 	SETUP_NOTHING,

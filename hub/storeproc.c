@@ -55,9 +55,7 @@ begin(struct storeproc *p, struct error *err)
 	p->base = event_base_new();
 	if (path == NULL || p->base == NULL)
 		return error_set(err, "out of memory");
-	p->dir = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (p->dir == -1)
-		return error_errno(err, "%s", path);
+	p->dir = SETUP_FD_STORE;
 	/* a web server before the sandbox: TLS makes all it makes lazily */
 	p->web = web_new(p->base, &p->setup, err);
 	if (p->web == NULL || hub_sandbox(&policy_hub_store, &p->setup, p->dir, err) == -1)
