@@ -252,8 +252,10 @@ become(const struct parent *p, enum part part, const int fds[SETUP_FD_COUNT], pi
 	if (getppid() != parent || null == -1 || dup2(null, 0) == -1 || dup2(null, 1) == -1)
 		_exit(126);
 	for (i = 0; i <= SETUP_FD_COUNT; i++) {
-		high[i] =
-		    fcntl(i == SETUP_FD_COUNT ? p->programs[part] : fds[i], F_DUPFD_CLOEXEC, 32);
+		fd = i == SETUP_FD_COUNT ? p->programs[part] : fds[i];
+		if (part == PART_FRONT && i == SETUP_FD_STORE - SETUP_FD_FRAMES)
+			fd = null;
+		high[i] = fcntl(fd, F_DUPFD_CLOEXEC, 32);
 		if (high[i] == -1)
 			_exit(126);
 	}
