@@ -186,10 +186,8 @@ send_status(struct confd *c)
 	uint32_t hash_len = (uint32_t)t->hash.len;
 	char *blob = malloc(len);
 
-	if (blob == NULL) {
-		log_error("no memory for a status");
-		return;
-	}
+	if (blob == NULL)
+		fatal("no memory for a status");
 	memcpy(blob, &hash_len, sizeof(hash_len));
 	if (hash_len > 0)
 		memcpy(blob + sizeof(hash_len), t->hash.data, hash_len);
@@ -214,10 +212,10 @@ send_effective(struct confd *c)
 	if (c->child.peers[PROC_NETD] == NULL) /* it is told when it is back */
 		return;
 	fd = hand_on(&c->effective, NULL, "effective", &err);
+	/* as with child_send_blob: else it would never be said */
 	if (fd == -1)
-		log_error("handing on the effective configuration: %s", err.text);
-	else
-		child_send(&c->child, PROC_NETD, MSG_NET_EFFECTIVE, &m, NULL, 0, fd);
+		fatal("handing on the effective configuration: %s", err.text);
+	child_send(&c->child, PROC_NETD, MSG_NET_EFFECTIVE, &m, NULL, 0, fd);
 }
 
 void

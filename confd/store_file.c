@@ -128,9 +128,10 @@ int
 store_directory(int dir, const char *name, uid_t owner, mode_t mode, gid_t group, struct error *err)
 {
 	struct stat st;
-	int fd = store_openat(dir, name, O_RDONLY | O_DIRECTORY, 0);
+	int fd = store_openat(dir, name, O_RDONLY | O_DIRECTORY, 0), made = 0;
 
 	if (fd == -1 && errno == ENOENT) {
+		made = 1;
 		if (TEMP_FAILURE_RETRY(mkdirat(dir, name, 0700)) == -1 && errno != EEXIST)
 			return store_fail(err, "making the directory", name);
 		fd = store_openat(dir, name, O_RDONLY | O_DIRECTORY, 0);
@@ -145,7 +146,7 @@ store_directory(int dir, const char *name, uid_t owner, mode_t mode, gid_t group
 		    "(chown -R %u)",
 		    name, st.st_uid, owner, owner);
 	} else if (set_owner(fd, mode, group) == -1 &&
-		   !(errno == EROFS && (st.st_mode & (S_IWGRP | S_IWOTH)) == 0)) {
+		   !(errno == EROFS && !made && (st.st_mode & (S_IWGRP | S_IWOTH)) == 0)) {
 		store_fail(err, "setting mode and group of the directory", name);
 	} else {
 		return fd;

@@ -168,6 +168,10 @@ PROOF_TESTS := $(sort $(wildcard tests/proof/*.t))
 .PHONY: check-proof
 check-proof: deps-proof all test-tools
 	@O=$(abspath $(O)) SUITE=proof tests/lib/run-tap.sh $(PROOF_TESTS)
+# the disk's part of it with every fault at every system call of confd (WORKERS=N at a time): half an hour and more
+.PHONY: check-disk
+check-disk: all test-tools
+	@O=$(abspath $(O)) FULL=1 tests/proof/faults.t
 # tests/conformance.md: which test proves which requirement; it is an error if one of the spine has none
 .PHONY: conformance
 conformance:
