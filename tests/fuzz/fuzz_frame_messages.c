@@ -369,23 +369,14 @@ frame_takes(const uint8_t *payload, const struct child *before)
 	}
 }
 
-/* 0: the parent broke a rule, or ended it. */
-static int
-step(const uint8_t *b, const uint8_t *fields, size_t n)
+/* The message of this step, as it should be but for what b[2] says.  Gives its length and its descriptors. */
+static size_t
+make_message(const uint8_t *b, const uint8_t *fields, size_t n, enum kind kinds[4], size_t *count)
 {
-	static struct child before;
-	enum kind kinds[4] = {NONE};
-	const struct message_rule *rule;
-	size_t count, len, i;
-	static enum channel_rule want; /* over longjmp, as before */
-	static uint32_t type;
-	int left;
+	uint32_t type = choose_type(b[1], b[2] == 1);
+	const struct message_rule *rule = &message_rules[type < MSG_COUNT ? type : 0];
+	size_t len, i;
 
-	frame.from = (enum proc)(b[0] % PROC_COUNT);
-	if (frame.ends[frame.from] < 0)
-		frame.from = PROC_PARENT;
-	type = choose_type(b[1], b[2] == 1);
-	rule = &message_rules[type < MSG_COUNT ? type : 0];
 	frame.raw.head[0] = type;
 	frame.raw.head[2] = b[3];
 	frame.raw.head[3] = b[2] == 2;
@@ -403,17 +394,62 @@ step(const uint8_t *b, const uint8_t *fields, size_t n)
 	len += sizeof(frame.raw.head);
 	if (b[2] == 7)
 		len = b[4] % sizeof(frame.raw.head);
-	count = rule->fd != FD_NONE;
+	*count = rule->fd != FD_NONE;
 	kinds[0] = kind_for(rule->fd);
 	if (b[2] == 8)
-		count = b[5] % 5;
+		*count = b[5] % 5;
 	if (b[2] == 8 || b[2] == 9)
 		for (i = 0; i < 4; i++)
 			kinds[i] = (enum kind)(1 + (b[6] + i) % (KINDS - 1));
 	if (b[2] == 9)
-		count = 1;
-	if (count > 0 && kinds[0] == NONE)
+		*count = 1;
+	if (*count > 0 && kinds[0] == NONE)
 		kinds[0] = FILE_ONE; /* FD_CGROUP: none is at hand */
+	return len;
+}
+
+/* It was sent, and the frame has had its turn (left: it has ended).  What must hold now. */
+static void
+check(enum channel_rule want, int left, const struct child *before)
+{
+	uint32_t type = frame.raw.head[0];
+
+	if (left != 0 && frame.from != PROC_PARENT)
+		abort(); /* a neighbour must not end it */
+	if (want != RULE_NONE) {
+		counts.refused++;
+		if (frame.seen || (frame.from == PROC_PARENT) != (left == 1))
+			abort();
+	} else if (is_frames(type)) {
+		count_message(type, PROC_PARENT, frame.child.self, left == 0);
+		if (left == 0 && !frame_takes(frame.raw.payload, before))
+			abort();
+	} else {
+		count_message(type, frame.from, frame.child.self, left == 0);
+		if (!frame.seen)
+			abort();
+	}
+	if (left == 0 && frame.from != PROC_PARENT &&
+	    (want != RULE_NONE || (frame.seen && frame.answer == -1)) &&
+	    (frame.child.peers[frame.from] != NULL || accused() != (uint32_t)frame.from))
+		abort();
+}
+
+/* 0: the parent broke a rule, or ended it. */
+static int
+step(const uint8_t *b, const uint8_t *fields, size_t n)
+{
+	static enum channel_rule want; /* over longjmp, as before */
+	static struct child before;
+	enum kind kinds[4] = {NONE};
+	size_t count, len;
+	uint32_t i;
+	int left;
+
+	frame.from = (enum proc)(b[0] % PROC_COUNT);
+	if (frame.ends[frame.from] < 0)
+		frame.from = PROC_PARENT;
+	len = make_message(b, fields, n, kinds, &count);
 	frame.answer = b[7] == 1 ? -1 : 0;
 	frame.seen = 0;
 	before = frame.child;
@@ -422,35 +458,17 @@ step(const uint8_t *b, const uint8_t *fields, size_t n)
 	left = setjmp(frame_end);
 	if (left == 0)
 		(void)event_base_loop(frame.child.base, EVLOOP_NONBLOCK);
-	else if (frame.from != PROC_PARENT)
-		abort(); /* a neighbour must not end it */
-	if (want != RULE_NONE) {
-		counts.refused++;
-		if (frame.seen || (frame.from == PROC_PARENT) != (left == 1))
-			abort();
-	} else if (is_frames(type)) {
-		count_message(type, PROC_PARENT, frame.child.self, left == 0);
-		if (left == 0 && !frame_takes(frame.raw.payload, &before))
-			abort();
-	} else {
-		count_message(type, frame.from, frame.child.self, left == 0);
-		if (!frame.seen)
-			abort();
-	}
+	check(want, left, &before);
 	if (left != 0)
 		return 0;
-	if (want != RULE_NONE || (frame.seen && frame.answer == -1 && frame.from != PROC_PARENT)) {
-		if (frame.child.peers[frame.from] != NULL || accused() != (uint32_t)frame.from)
-			abort();
-		give_peer(frame.from);
+	for (i = PROC_NETD; i < PROC_COUNT; i++) {
+		/* a channel of the parent's making has nobody at its other end */
+		if (frame.child.epoch[i] != before.epoch[i]) {
+			channel_free(frame.child.peers[i]);
+			frame.child.peers[i] = NULL;
+		}
+		give_peer((enum proc)i);
 	}
-	if (type == MSG_CHILD_PEER && want == RULE_NONE) /* its other end is nobody's: a new one */
-		for (i = PROC_NETD; i < PROC_COUNT; i++)
-			if (frame.child.epoch[i] != before.epoch[i]) {
-				channel_free(frame.child.peers[i]);
-				frame.child.peers[i] = NULL;
-				give_peer((enum proc)i);
-			}
 	return 1;
 }
 
