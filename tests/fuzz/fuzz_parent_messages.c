@@ -512,7 +512,7 @@ lives(pid_t pid)
 static void
 check(void)
 {
-	size_t i, run = 0, all = 0;
+	size_t i, run = 0, all = 0, used = 0;
 
 	for (i = 0; i < process_count; i++) {
 		if (!processes[i].dead && !lives(processes[i].pid))
@@ -520,6 +520,8 @@ check(void)
 		all += (size_t)!processes[i].dead;
 		run += (size_t)(processes[i].agent && !processes[i].dead);
 	}
+	for (i = 0; i < AGENT_SLOTS; i++)
+		used += parent.agents[i].start != 0;
 	for (i = 0; i < AGENT_SLOTS; i++) /* the one for good in its place, and jobs in theirs */
 		if (parent.agents[i].start != 0 &&
 		    (parent.agents[i].kind == AGENT_NOTHING ||
@@ -527,7 +529,7 @@ check(void)
 			(parent.agents[i].kind == AGENT_RUN) != (i == 0)))
 			abort();
 	/* 4 daemons, 2 connectors, 1 merge, 1 reader, 1 agent and 1 job */
-	if (run > AGENT_SLOTS || all > 4 + CONNECT_SLOTS + 2 + AGENT_SLOTS)
+	if (run > used || all > 4 + CONNECT_SLOTS + 2 + AGENT_SLOTS)
 		abort();
 }
 
