@@ -1,7 +1,8 @@
 /*
  * link_file.h: the file with the link's secret, as it becomes the last of the agent's configuration
  * files.  link makes it and reads it back; the parent, which hands it to the agent, looks whether it
- * is that and nothing else: a link that was taken over must not configure the agent.
+ * is that and nothing else: a link that was taken over must not configure the agent.  Where link is
+ * away or silent, the parent makes it: no process of ours but the parent is needed to start the agent.
  */
 #ifndef PRIVSEP_LINK_FILE_H
 #define PRIVSEP_LINK_FILE_H
@@ -22,5 +23,8 @@
 
 /* 0: a sealed memory file of exactly this form, whatever the digits are; -1: anything else. */
 int link_file_check(int fd);
+
+/* Such a file with fresh digits, or -1 with errno. */
+int link_file_make(void);
 
 #endif

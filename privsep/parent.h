@@ -97,9 +97,8 @@ struct parent {
 	struct agent_slot agents[AGENT_SLOTS];
 	struct cgroup cgroup;
 	uint32_t next_start;
-	int secret_next; /* link's file for the next start, -1 */
-	struct event *secret_timer;
-	struct msg_agent_start pending; /* a start that waits for the secret; kind 0 = none */
+	int secret_next; /* the file for the next start, -1 */
+	int secret_own;  /* 1: link did not make it */
 
 	int state_dir, log_dir, work_dir, control, link_listener;
 	char *log_path;
@@ -172,7 +171,6 @@ void parent_agent_tell_procd(struct parent *p);
 void parent_agent_tell_link(struct parent *p);
 int parent_agent_lives(const struct parent *p);
 void parent_agent_stop(struct parent *p); /* asks it to end: procd starts it anew */
-void parent_agent_forget_request(struct parent *p);
 void parent_agent_kill_all(struct parent *p);
 
 /* parent_reload.c */

@@ -16,11 +16,8 @@
 #include "link_file.h"
 #include "parent.h"
 
-#define SECRET_WAIT_MS 5000
-#define SWEEP_MAX_MS   64 /* between looks at a group whose processes have to end yet; from 1 ms on */
-#define SWEEPS         200
-
-static const struct timeval secret_wait = {SECRET_WAIT_MS / 1000, 0};
+#define SWEEP_MAX_MS 64 /* between looks at a group whose processes have to end yet; from 1 ms on */
+#define SWEEPS       200
 
 static struct agent_slot *
 slot_for(struct parent *p, uint32_t kind)
@@ -193,6 +190,7 @@ parent_agent_tell_link(struct parent *p)
 		}
 	/* the one yet to be used was made by the predecessor: the new link makes its own */
 	close_fd(&p->secret_next);
+	p->secret_own = 0;
 	for (i = 0; i < AGENT_SLOTS; i++)
 		if (p->agents[i].start != 0)
 			tell_link(&p->agents[i]);
@@ -228,17 +226,32 @@ not_started(struct parent *p, const struct msg_agent_start *m, uint32_t stage, i
 	refuse(p, m, stage, error);
 }
 
+/* link gives one ahead of every start; where it is away or silent we make one.  -1: none is to be had. */
 static int
-take_secret(struct parent *p, const struct driver *d, uint32_t kind)
+have_secret(struct parent *p)
+{
+	if (p->secret_next >= 0)
+		return 0;
+	p->secret_next = link_file_make();
+	p->secret_own = p->secret_next >= 0;
+	return p->secret_own ? 0 : -1;
+}
+
+/* *own: link does not know it. */
+static int
+take_secret(struct parent *p, const struct driver *d, uint32_t kind, int *own)
 {
 	int fd;
 
+	*own = 0;
 	if (!d->uses_link || kind == AGENT_PROBE || p->secret_next == -1)
 		return -1;
 	if (kind != AGENT_RUN)
 		return fcntl(p->secret_next, F_DUPFD_CLOEXEC, 4);
 	fd = p->secret_next;
+	*own = p->secret_own;
 	p->secret_next = -1;
+	p->secret_own = 0;
 	return fd;
 }
 
@@ -254,9 +267,11 @@ start(struct parent *p, const struct msg_agent_start *m)
 {
 	const struct driver *d = driver_of(&p->settings);
 	struct agent_slot *a = slot_for(p, m->kind);
+	struct msg_secret told;
 	struct agent_start s;
 	struct error err;
 	uint64_t processes = limit_of(p, SET_LIMIT_PROCESSES);
+	int own_secret;
 	char **argv = driver_argv(d, &p->settings, m->kind, m->flags, p->command.run_path,
 	    p->command.candidate_path, &err);
 
@@ -287,7 +302,7 @@ start(struct parent *p, const struct msg_agent_start *m)
 			return;
 		}
 	}
-	a->secret = take_secret(p, d, m->kind);
+	a->secret = take_secret(p, d, m->kind, &own_secret);
 	if (agent_spawn(&p->command, argv, a->group, a->secret, &s) == -1) {
 		int error = s.error;
 
@@ -312,24 +327,14 @@ start(struct parent *p, const struct msg_agent_start *m)
 	a->exited = event_new(p->base, a->pidfd, EV_READ | EV_PERSIST, on_exit_event, a);
 	if (a->exited == NULL || event_add(a->exited, NULL) == -1)
 		fatal("no memory to watch the agent");
+	told.start = a->start;
+	if (own_secret)
+		send_copy(&p->daemons[PROC_LINK], MSG_LINK_SECRET, &told, a->secret);
 	tell_link(a);
 	tell_procd(a);
 	agent_release(&s);
 	a->stage = s.stage;
 	a->spawn_error = s.error;
-}
-
-static void
-on_secret_timeout(evutil_socket_t fd, short what, void *arg)
-{
-	struct parent *p = arg;
-	struct msg_agent_start m = p->pending;
-
-	(void)fd;
-	(void)what;
-	p->pending.kind = AGENT_NOTHING;
-	if (m.kind != AGENT_NOTHING)
-		not_started(p, &m, STAGE_SECRET, ETIMEDOUT);
 }
 
 int
@@ -339,17 +344,14 @@ parent_agent_request(struct parent *p, const struct msg_agent_start *m)
 
 	if (m->kind == AGENT_NOTHING || m->kind > AGENT_PROBE ||
 	    (m->flags & ~(uint32_t)AGENT_NO_PIPELINES_GATE) != 0 ||
-	    slot_for(p, m->kind)->start != 0 || p->pending.kind != AGENT_NOTHING)
+	    slot_for(p, m->kind)->start != 0)
 		return -1; /* never twice (I9) */
 	if (p->ending || parent_too_often(&p->starts, LIMIT_STARTS_PER_SECOND, 1000)) {
 		refuse(p, m, STAGE_FORK, p->ending ? ESHUTDOWN : EAGAIN);
 		return 0;
 	}
-	if (d->uses_link && m->kind != AGENT_PROBE && p->secret_next == -1) {
-		p->pending = *m;
-		if (p->secret_timer == NULL)
-			p->secret_timer = event_new(p->base, -1, 0, on_secret_timeout, p);
-		(void)event_add(p->secret_timer, &secret_wait);
+	if (d->uses_link && m->kind != AGENT_PROBE && have_secret(p) == -1) {
+		not_started(p, m, STAGE_SECRET, errno);
 		return 0;
 	}
 	start(p, m);
@@ -359,19 +361,13 @@ parent_agent_request(struct parent *p, const struct msg_agent_start *m)
 int
 parent_agent_secret(struct parent *p, int fd)
 {
-	struct msg_agent_start m = p->pending;
-
 	if (link_file_check(fd) == -1) {
 		close(fd);
 		return -1;
 	}
 	close_fd(&p->secret_next);
 	p->secret_next = fd;
-	if (m.kind != AGENT_NOTHING && !p->ending) {
-		p->pending.kind = AGENT_NOTHING;
-		(void)event_del(p->secret_timer);
-		start(p, &m);
-	}
+	p->secret_own = 0;
 	return 0;
 }
 
@@ -433,12 +429,4 @@ parent_agent_stop(struct parent *p)
 		kill_start(a);
 	(void)syscall(SYS_pidfd_send_signal, agent_of(a),
 	    signals[which < sizeof(signals) / sizeof(signals[0]) ? which : 0], NULL, 0);
-}
-
-void
-parent_agent_forget_request(struct parent *p)
-{
-	p->pending.kind = AGENT_NOTHING;
-	if (p->secret_timer != NULL)
-		(void)event_del(p->secret_timer);
 }

@@ -324,9 +324,6 @@ parent_asker_gone(struct slot *s)
 		p->merge.answered = 1;
 		slot_kill(&p->merge, NULL);
 		break;
-	case PROC_PROCD:
-		parent_agent_forget_request(p);
-		break;
 	default:
 		break;
 	}

@@ -6,7 +6,7 @@
 #include <errno.h>
 
 static const char *const stages[] = {"", "making a process", "making its cgroup",
-    "waiting for the link's secret", "changing to its user", "setting its limits",
+    "making the link's secret", "changing to its user", "setting its limits",
     "entering its working directory", "entering its Landlock domain", "loading its seccomp filter",
     "executing it", "coming to run (does one of the file systems that it may use not answer?)"};
 

@@ -10,7 +10,7 @@ enum spawn_stage {
 	STAGE_NONE,
 	STAGE_FORK,
 	STAGE_GROUP,
-	STAGE_SECRET, /* link had no secret file ready */
+	STAGE_SECRET, /* of the link; where it had none ready */
 	STAGE_IDS,
 	STAGE_LIMITS,
 	STAGE_DIRECTORY,

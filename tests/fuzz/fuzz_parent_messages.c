@@ -326,7 +326,6 @@ free_parent(void)
 			close(p->new_sections[i]);
 	if (p->secret_next >= 0)
 		close(p->secret_next);
-	free_event(&p->secret_timer);
 	free_event(&p->deadline);
 	free(p->cwd);
 	free(p->command.run_path);

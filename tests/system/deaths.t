@@ -211,6 +211,22 @@ def children_that_die_often(user):
         same(daemon.agent(), pid, "the agent's pid")
 
 
+def without_link(user):
+    """link is away, in its back-off: the agent that dies is started anew all the same, and is heard when link is back."""
+    with Bed(user) as bed:
+        server, daemon, _ = up(bed)
+        link = None
+        for _ in range(6):  # the next one comes in more than three seconds
+            link = daemon.child("link", 20, other_than=link)
+            proc.kill(link)
+        pid, since = daemon.agent(), server.mark()
+        proc.kill(pid)
+        new = daemon.agent(other_than=pid)
+        same(daemon.children().get("link"), None, "link, which is away")
+        server.wait_healthy(since=since, seconds=30)
+        same(daemon.agent(), new, "the agent's pid")
+
+
 def reload(user):
     with Bed(user) as bed:
         server, daemon, _ = up(bed)
@@ -268,6 +284,7 @@ TESTS += [
     ("I9 SIGTERM with an agent that ignores it", stubborn_end),
     ("I9 a second opampd on the same storage does not start", no_second_one),
     ("I7 a child that dies again and again is started with growing waits", children_that_die_often),
+    ("I7 the agent is started anew while link is away", without_link),
     ("reload: nothing, a mistake, the server's part, the agent's part", reload),
 ]
 

@@ -171,10 +171,16 @@ def starts_are_counted():
 
 def link_cannot_configure_the_agent():
     """The secret file becomes a configuration file of the agent: it is the secret and nothing else."""
-    agent = {"type": "collector", "executable": "/bin/sh", "args": []}
-    with Opampd(procd="run", link="secret", agent=agent) as d:
-        d.wait("ending link", times=1)
-        same(d.count("to procd AGENT_STARTED"), 0, "agents started with it")
+    d = Opampd(procd="run", link="secret", agent={"type": "collector", "args": []})
+    d.write("agent.sh", "#!/bin/sh\ncat /proc/self/fd/4 >>seen\necho end >>seen\n", 0o755)
+    d.agent["executable"] = d.path("agent.sh")
+    seen = d.path("var", "work", "seen")
+    with d:
+        d.wait("ending link", times=2)
+        until(lambda: os.path.exists(seen) and "end\n" in open(seen, encoding="ascii").read(), 10, "the agent, by the parent's own secret")
+        with open(seen, encoding="ascii") as f:
+            text = f.read()
+        assert "filelog" not in text and "X-Opampd-Link" in text, text
 
 
 def one_that_reads_nothing_does_not_end_confd():

@@ -4,6 +4,7 @@
 #include "test.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -30,6 +31,25 @@ test_what_link_makes_is_accepted(void **state)
 	assert_true(fd >= 0);
 	assert_int_equal(link_file_check(fd), 0);
 	close(fd);
+}
+
+static void
+test_what_the_parent_makes_is_accepted(void **state)
+{
+	int a = link_file_make(), b = link_file_make();
+	char *one, *other;
+	size_t len;
+
+	(void)state;
+	assert_int_equal(link_file_check(a), 0);
+	assert_int_equal(link_file_check(b), 0);
+	assert_int_equal(memfd_read(a, LINK_FILE_LEN, &one, &len, NULL), 0);
+	assert_int_equal(memfd_read(b, LINK_FILE_LEN, &other, &len, NULL), 0);
+	assert_memory_not_equal(one, other, len);
+	free(one);
+	free(other);
+	close(a);
+	close(b);
 }
 
 /* I4: a link that was taken over must not configure the agent. */
@@ -73,6 +93,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_what_link_makes_is_accepted),
+	    cmocka_unit_test(test_what_the_parent_makes_is_accepted),
 	    cmocka_unit_test(test_I4_nothing_else_is),
 	    cmocka_unit_test(test_it_must_be_sealed),
 	};
