@@ -77,7 +77,7 @@ static void
 read_limits(struct procfs *p, int dir)
 {
 	static const char *const names[PROCFS_LIMITS] = {"Max core file size", "Max open files",
-	    "Max file size", "Max data size", "Max processes"};
+	    "Max file size", "Max data size", "Max address space", "Max processes"};
 	char text[4096];
 	const char *at;
 	size_t i;

@@ -2,13 +2,16 @@
  * sandbox.c: `opampctl sandbox`: for each running process what the kernel says in /proc beside what its policy
  * declares; a difference is marked.  opampctl only.  It believes confd nothing but the process numbers.
  */
+#include <limits.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "ctl.h"
+#include "privsep/limits.h"
 #include "privsep/policy_text.h"
 #include "procfs.h"
 
@@ -250,6 +253,9 @@ check_limits(struct report *r, const struct seen *s)
 		check_limit(r, "file size", p->limits[PROCFS_FSIZE], policy->limit_fsize, 0);
 	if (policy->limit_data != 0)
 		check_limit(r, "data size", p->limits[PROCFS_DATA], policy->limit_data, MAY_LACK);
+	if (policy->limit_data != 0)
+		check_limit(r, "address space", p->limits[PROCFS_AS],
+		    policy->limit_data + LIMIT_SPACE_BESIDE, MAY_LACK);
 	if (policy->limit_nproc >= 0)
 		check_limit(r, "processes", p->limits[PROCFS_NPROC], (uint64_t)policy->limit_nproc,
 		    MAY_LACK);
@@ -359,6 +365,23 @@ weak(struct ctl *c, const char *invariant, const char *why)
 	out_string(c->w, "why", why);
 }
 
+/* By the agent's own mounts: the socket, or what opampd has put in its place there. */
+static int
+agent_reaches_control(const struct report *r)
+{
+	const struct seen *agent = find(r, "agent");
+	char path[PATH_MAX + 32], *absolute = realpath(r->c->socket_path, NULL);
+	struct stat st;
+	int reached = 0;
+
+	if (agent != NULL && absolute != NULL) {
+		(void)snprintf(path, sizeof(path), "/proc/%d/root%s", agent->pid, absolute);
+		reached = stat(path, &st) == 0 && S_ISSOCK(st.st_mode);
+	}
+	free(absolute);
+	return reached;
+}
+
 static void
 show_host(struct report *r)
 {
@@ -391,10 +414,19 @@ show_host(struct report *r)
 		    "settings can be written by that user");
 		weak(c, "I4", "the settings belong to that user, not to root");
 		weak(c, "I15",
-		    abi == 0  ? "the agent can read opampd's state and signal its processes"
-		    : abi < 6 ? "the agent can signal opampd's processes (Landlock keeps it from "
-				"the state)"
-			      : "only Landlock keeps the agent from opampd's state and processes");
+		    abi == 0 ? "the agent can read opampd's state and signal its processes"
+		    : abi < 6
+			? "the agent can signal opampd's processes (Landlock keeps it from "
+			  "the state)"
+			: "only Landlock keeps the agent from opampd's state and processes; it "
+			  "does not look at modes and times: the agent can change those of "
+			  "opampd's files");
+		if (agent_reaches_control(r))
+			weak(c, "I15",
+			    "the agent can connect to the control socket and do there what the "
+			    "user can: "
+			    "the kernel gives it no user namespace to hide the socket in "
+			    "(user.max_user_namespaces, a container's seccomp profile)");
 	}
 	if (abi == 0)
 		weak(c, "I5", "no Landlock: files are kept apart by users and seccomp alone");

@@ -3,6 +3,7 @@
  */
 #include "child.h"
 
+#include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -217,6 +218,32 @@ child_begin(struct child *c, const struct policy *policy, const struct child_han
 			fatal("waiting for the parent's instructions: %s", err.text);
 }
 
+/* What the settings make of the limits: what a process that was taken over can hold is to be little. */
+static void
+fit_limits(const struct child *c, struct policy *policy)
+{
+	uint64_t offer, log;
+	int next;
+
+	if (c->self == PROC_NETD) {
+		offer = settings_u64(&c->settings, SET_CONFIG_SIZE) + LIMIT_OFFER_BESIDE;
+		if (offer < policy->limit_fsize)
+			policy->limit_fsize = offer;
+	}
+	/* agent.log may be set to be larger than any memory file */
+	if (c->self == PROC_LINK) {
+		log = settings_u64(&c->settings, SET_LOG_SIZE) + LIMIT_LOG_LINE;
+		if (log > policy->limit_fsize)
+			policy->limit_fsize = log;
+	}
+	/* all that it reads is there */
+	next = c->self == PROC_MERGE ? fcntl(CHILD_CHANNEL_FD, F_DUPFD_CLOEXEC, 0) : -1;
+	if (next >= 0) {
+		close(next);
+		policy->limit_nofile = (uint64_t)next + LIMIT_RESULTS;
+	}
+}
+
 void
 child_sandbox(struct child *c)
 {
@@ -226,10 +253,7 @@ child_sandbox(struct child *c)
 	struct error err;
 	uint32_t peer;
 
-	/* agent.log may be set to be larger than any memory file */
-	if (c->self == PROC_LINK &&
-	    settings_u64(&c->settings, SET_LOG_SIZE) + LIMIT_LOG_LINE > policy.limit_fsize)
-		policy.limit_fsize = settings_u64(&c->settings, SET_LOG_SIZE) + LIMIT_LOG_LINE;
+	fit_limits(c, &policy);
 	/* too large a file is an error of the write, not the end of the process */
 	(void)signal(SIGXFSZ, SIG_IGN);
 	if (sandbox_enter(&policy, &c->start, &result, &err) == -1)

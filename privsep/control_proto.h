@@ -22,7 +22,7 @@
 #define CONTROL_VERSION 1
 #define CONTROL_SOCKET  "/run/opampd/control.sock"
 #define CONTROL_CHUNK   (16 * KIB)
-#define CONTROL_ANSWER  LIMIT_MEMFD /* most bytes of one answer */
+#define CONTROL_ANSWER  (64 * MIB) /* most bytes of one answer */
 
 enum control_verb {
 	CONTROL_NOTHING,

@@ -12,7 +12,13 @@
 /* Channels between processes. */
 #define LIMIT_MESSAGE_PAYLOAD (16 * KIB) /* bytes after the header */
 #define LIMIT_CHANNEL_QUEUE   256        /* messages waiting to be sent on one channel */
-#define LIMIT_MEMFD           (64 * MIB) /* bytes in any one sealed memfd */
+#define LIMIT_MEMFD           (36 * MIB) /* bytes in any one sealed memfd */
+
+/* What a child can hold: its policy's limits on data and descriptors, and these. */
+#define LIMIT_OFFER_BESIDE (1 * MIB) /* an offer's names, types, hash and offsets */
+#define LIMIT_SPACE_BESIDE                                                                         \
+	(64 * MIB)       /* address space beyond its data: programs, libraries, the stack */
+#define LIMIT_RESULTS 12 /* descriptors that a merge opens beyond those it was handed */
 
 /* Settings. */
 #define LIMIT_SETTINGS_FILE    (1 * MIB)

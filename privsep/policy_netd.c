@@ -40,8 +40,9 @@ const struct policy policy_netd = {
     .paths = paths,
     .landlock = 1,
     .scope_signal = 1,
-    .limit_nofile = 64,
-    .limit_fsize = LIMIT_MEMFD,
+    .limit_nofile = 24,
+    .limit_fsize =
+	LIMIT_MEMFD, /* or limits.config_size and a little, where that is less (child.c) */
     .limit_data = 512 * MIB,
     .limit_nproc = 0,
 };

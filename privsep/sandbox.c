@@ -21,6 +21,7 @@
 #include <seccomp.h>
 
 #include "landlock.h"
+#include "limits.h"
 #include "log.h"
 
 #define MAX_FD_RULES 4
@@ -76,6 +77,10 @@ enter_limits(const struct policy *p, struct error *err)
 		return -1;
 #ifndef OPAMPD_SANITIZED /* the sanitizers' shadow counts as data */
 	if (p->limit_data != 0 && lower_limit(RLIMIT_DATA, p->limit_data, err) == -1)
+		return -1;
+	/* there is memory that is no data, such as a stack that mremap makes larger */
+	if (p->limit_data != 0 &&
+	    lower_limit(RLIMIT_AS, p->limit_data + LIMIT_SPACE_BESIDE, err) == -1)
 		return -1;
 	if (p->limit_nproc >= 0 && lower_limit(RLIMIT_NPROC, (uint64_t)p->limit_nproc, err) == -1)
 		return -1;

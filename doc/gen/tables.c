@@ -185,6 +185,9 @@ print_policy(const struct policy *p, const char *name)
 	}
 	if (p->limit_nofile != 0)
 		printf(".It descriptors\nat most %llu\n", (unsigned long long)p->limit_nofile);
+	if (p->limit_fsize != 0)
+		printf(".It files made\nat most %llu MiB each, memory files too\n",
+		    (unsigned long long)p->limit_fsize >> 20);
 	if (p->limit_data != 0)
 		printf(".It memory\nat most %llu MiB\n", (unsigned long long)p->limit_data >> 20);
 	puts(".El\n.Pp");

@@ -6,6 +6,7 @@
 #include <seccomp.h>
 #include <stdio.h>
 
+#include "privsep/limits.h"
 #include "privsep/sandbox.h"
 
 /* Each row: [name, number (negative: not on this machine), action, [test, argument, value, mask]...] */
@@ -70,10 +71,11 @@ print(const char *name, const struct policy *p, const char *after)
 	printf(" \"%s\": {\"user\": \"%s\", \"capabilities\": %" PRIu64 ", \"namespaces\": %" PRIu32
 	       ", \"empty_root\": %d, \"deny_list\": %d, \"rules\": %zu, \"landlock\": %d, "
 	       "\"scope_signal\": %d, \"nofile\": %" PRIu64 ", \"fsize\": %" PRIu64
-	       ", \"data\": %" PRIu64 ", \"nproc\": %d, \"syscalls\": ",
+	       ", \"data\": %" PRIu64 ", \"as\": %" PRIu64 ", \"nproc\": %d, \"syscalls\": ",
 	    name, p->user == NULL ? "" : p->user, p->capabilities, p->namespaces, p->empty_root,
 	    p->deny_list, calls, p->landlock, p->scope_signal, p->limit_nofile, p->limit_fsize,
-	    p->limit_data, p->limit_nproc);
+	    p->limit_data, p->limit_data == 0 ? 0 : p->limit_data + LIMIT_SPACE_BESIDE,
+	    p->limit_nproc);
 	print_calls(p);
 	printf(", \"reasons\": ");
 	print_reasons(p);
