@@ -276,6 +276,21 @@ tell_limits(const struct settings *settings)
 	}
 }
 
+/* Once: every start would say the same. */
+static void
+tell_no_namespaces(const struct agent_command *c, int error)
+{
+	static int told;
+
+	if (!told && c->unprivileged)
+		log_warn(
+		    "no user namespace for the agent (%s): the control socket is not hidden from "
+		    "it, and with our user it can do there what the user can; opampctl sandbox "
+		    "lists it",
+		    strerror(error));
+	told = 1;
+}
+
 /* clone3 like fork. */
 static pid_t
 spawn_process(const struct agent_command *c, int group, int *pidfd, int *own_pids)
@@ -297,6 +312,7 @@ spawn_process(const struct agent_command *c, int group, int *pidfd, int *own_pid
 		pid = (pid_t)syscall(SYS_clone3, &with_namespaces, sizeof(ca));
 		if (pid != -1)
 			return pid;
+		tell_no_namespaces(c, errno);
 		*own_pids = 0;
 	}
 	return (pid_t)syscall(SYS_clone3, &ca, sizeof(ca));

@@ -89,8 +89,9 @@ def is_tcp(what):
 class Prison:
     """with Prison(user) as p: a daemon that runs well; p.pid(role)."""
 
-    def __init__(self, user, over=None):
+    def __init__(self, user, over=None, wrapper=()):
         self.user = user
+        self.wrapper = list(wrapper)
         self.over = over or {}
         self.abstract_name = f"opampd-prison-{os.getpid()}"
 
@@ -103,7 +104,7 @@ class Prison:
             self.abstract.bind("\0" + self.abstract_name)
             self.abstract.listen(64)
             self.server = self.bed.server()
-            self.daemon = self.bed.daemon(self.server, self.over, start=False, wrapper=["sh", "-c", 'kill -STOP $$; exec "$@"', "sh"])
+            self.daemon = self.bed.daemon(self.server, self.over, start=False, wrapper=["sh", "-c", 'kill -STOP $$; exec "$@"', "sh", *self.wrapper])
             self.daemon.start()
             until(lambda: proc.status(self.daemon.pid).get("State", "")[:1] == "T", 10, "the daemon to be held")
             watcher = subprocess.Popen([INJECT, "-n", "4", str(self.daemon.pid)], stdout=subprocess.PIPE, text=True)

@@ -2,8 +2,10 @@
 """The prison, tried from inside: what each process of a running daemon, and the agent, can do, beside what is declared.
 The table of results is written to tests/sandbox/results.md.  WHOLE=1: every number of every ABI and every kind of socket
 by live calls (tests/proof/prison.t)."""
+import json
 import os
 import signal
+import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -15,7 +17,7 @@ import prison_state
 import proc
 import tap
 from acts import LISTED
-from bed import DAEMONS, ROOT, for_all, users_made
+from bed import Bed, DAEMONS, ROOT, for_all, users_made
 from prison import POLICY, QUIET, Prison, Table, World, able, every_number, every_socket
 from tap import same
 
@@ -80,7 +82,6 @@ def one_shots(user):
 def as_declared(user):
     """By processes that nobody has touched."""
     able()
-    from bed import Bed
     with Bed(user) as bed:
         server = bed.server()
         daemon = bed.daemon(server)
@@ -99,6 +100,76 @@ def as_declared(user):
         same(code, 0, f"opampctl sandbox\n{out}")
 
 
+def hoards(user):
+    """What a process that was taken over can hold: no more than its limits."""
+    able()
+    with Prison(user) as p:
+        for role in ("netd", "link", "confd"):
+            policy = POLICY[role]
+            size = prison_state.FITTED.get((role, "fsize"), policy["fsize"])
+            held = len(proc.descriptors(p.pid(role)))
+            memory, file = ["mmap", "0", str(size + (1 << 20)), "3", "0x22", "-1", "0"], ["memfd_create", "s:x", "3"]
+            with p.session(role) as s:
+                full, files, data, stack = s.ask([
+                    ("c", [memory, file, ["write", "r1:", "r0:", str(size + (1 << 20))]]),
+                    ("c", [file] * (policy["nofile"] - held + 1)),
+                    ("c", [["mmap", "0", str(policy["data"]), "3", "0x22", "-1", "0"]]),
+                    ("c", [["mremap", "p:", "4096", str(policy["data"] + (64 << 20)), "1", "0"]])])
+            same(full[2], str(size), f"{role}: bytes in one memory file")
+            same([int(n) < 0 for n in files], [False] * (policy["nofile"] - held) + [True], f"{role}: memory files")
+            same((data[0], stack[0]), ("-12", "-12"), f"{role}: data, and its stack made larger, beyond the limits")
+            most = (2 * policy["nofile"] - held) * size + policy["as"]
+            table_of(user).notes.append(f"- {role} can hold {policy['nofile'] - held} more descriptors, memory files of {size >> 20} MiB each, as many in "
+                                        f"messages that nobody takes, {policy['as'] >> 20} MiB of address space: {most >> 20} MiB at most")
+            print(f"# {user}: {table_of(user).notes[-1][2:]}", flush=True)
+
+
+def listed(bed, wrapper=()):
+    """What opampctl sandbox says is not in force: [(invariant, why)]."""
+    done = subprocess.run([*wrapper, *bed.as_user([bed.path("opampctl"), "-s", bed.path("var", "control.sock"), "-j", "sandbox"])],
+                          capture_output=True, text=True, timeout=60, check=False)
+    same(done.returncode, 0, f"opampctl sandbox: {done.stderr}")
+    return [(row["invariant"], row["why"]) for row in json.loads(done.stdout).get("not_in_force", [])]
+
+
+def weaker(user):
+    """What an ordinary user's daemon does without is what opampctl sandbox lists, and nothing else."""
+    able()
+    with Bed(user) as bed:
+        server = bed.server()
+        bed.daemon(server)
+        server.wait_healthy()
+        found = listed(bed)
+    same([i for i, _ in found], [] if user == "root" else ["I1", "I4", "I15"], "what is not in force")
+    if user == "root":
+        return
+    assert "modes and times" in dict(found)["I15"], found
+    if {"root", "user"} <= set(TABLES) and not os.environ.get("ONLY"):
+        first, second = TABLES["root"].rows, TABLES["user"].rows
+        more = sorted(f"{role}: {name}" for name, row in second.items() for role, did in row.items()
+                      if did.split()[0] == "done" and first.get(name, {}).get(role, "done").split()[0] not in ("done", "-"))
+        same(more, ["agent: chmod of our state", "strict: chmod of our state"], "what somebody can do that he cannot as root's")
+
+
+def without_namespaces(user):
+    able()
+    if user == "root":
+        return  # it needs none
+    with Bed(user) as bed:
+        server = bed.server()
+        daemon = bed.daemon(server, wrapper=[sys.executable, os.path.join(HERE, "..", "lib", "without_userns.py")])
+        server.wait_healthy()
+        found = listed(bed, ["nsenter", "-U", "-t", str(daemon.pid)])
+        same([i for i, _ in found], ["I1", "I4", "I15", "I15"], "what is not in force")
+        assert "control socket" in found[3][1], found
+        daemon.wait_log("no user namespace for the agent", 5)
+        for call, wanted in ((["socket", "1", "5", "0", ",", "connect", "r:", acts.unix(bed.path("var", "control.sock")), "110"], "0"),
+                             (["kill", str(daemon.pid), "0"], "-1"), (["kill", str(daemon.child("netd")), "0"], "-1"),
+                             (["openat", "-100", f"s:{bed.storage('identity')}", "0"], "-13")):
+            out = subprocess.run([prison.INJECT, str(daemon.agent()), *call], check=True, capture_output=True, text=True, timeout=30).stdout
+            same(out.split()[-1], wanted, f"the agent: {call}")
+
+
 def results(user):
     able()
     with open(RESULTS, "a" if user != "root" else "w", encoding="utf-8") as f:
@@ -113,6 +184,9 @@ TESTS = [
     ("I1 I3 I5 I13 I15 SE-01 parent, netd, link, confd, procd, agent: every act is refused or ends it, as declared", resident),
     ("I5 the settings reader, merge, the connector: the same", one_shots),
     ("I13 I15 SE-01 the agent under agent.sandbox strict: the same", strict),
+    ("I11 netd, link, confd: what one that was taken over can hold", hoards),
+    ("I15 what is not in force is what opampctl sandbox lists", weaker),
+    ("I15 the same where no user namespace is to be had", without_namespaces),
     ("SE-01 the table of results", results),
 ]
 
