@@ -288,7 +288,7 @@ FAMILIES = range(0, 50)
 TYPES = [1, 2, 3, 4, 5, 6, 10]
 PROTOCOLS = [0, 262]
 MORE_TYPES = [0, 7, 8, 9, 11, 12, 13, 14, 15, 0x801, 0x80001, 0x80801, 0x100001, 0x41, 0x10002]
-MORE_PROTOCOLS = [1, 2, 6, 17, 58, 132, 136, 255]
+MORE_PROTOCOLS = [1, 6, 255]
 
 
 def every_number(role, session, whole):
