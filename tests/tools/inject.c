@@ -43,7 +43,7 @@
 
 #define LONGEST_S  10
 #define PATIENCE_S 5 /* with the calls of one copy */
-#define WORDS      640
+#define WORDS      4096
 
 static void
 on_alarm(int sig)
