@@ -414,19 +414,17 @@ show_host(struct report *r)
 		    "settings can be written by that user");
 		weak(c, "I4", "the settings belong to that user, not to root");
 		weak(c, "I15",
-		    abi == 0 ? "the agent can read opampd's state and signal its processes"
-		    : abi < 6
-			? "the agent can signal opampd's processes (Landlock keeps it from "
-			  "the state)"
-			: "only Landlock keeps the agent from opampd's state and processes; it "
-			  "does not look at modes and times: the agent can change those of "
-			  "opampd's files");
+		    abi == 0  ? "the agent can read opampd's state and signal its processes"
+		    : abi < 6 ? "the agent can signal opampd's processes (Landlock keeps it from "
+				"the state)"
+			      : "only Landlock keeps the agent from opampd's state and processes");
 		if (agent_reaches_control(r))
 			weak(c, "I15",
-			    "the agent can connect to the control socket and do there what the "
-			    "user can: "
-			    "the kernel gives it no user namespace to hide the socket in "
-			    "(user.max_user_namespaces, a container's seccomp profile)");
+			    "the agent can do at the control socket what the user can, and change "
+			    "modes, times and attributes of opampd's files: the kernel gives it no "
+			    "user "
+			    "namespace and so no mounts of its own (user.max_user_namespaces, a "
+			    "container's seccomp profile)");
 	}
 	if (abi == 0)
 		weak(c, "I5", "no Landlock: files are kept apart by users and seccomp alone");

@@ -284,8 +284,8 @@ tell_no_namespaces(const struct agent_command *c, int error)
 
 	if (!told && c->unprivileged)
 		log_warn(
-		    "no user namespace for the agent (%s): the control socket is not hidden from "
-		    "it, and with our user it can do there what the user can; opampctl sandbox "
+		    "no user namespace for the agent (%s): with our user it can do at the control "
+		    "socket what the user can, and change modes of our files; opampctl sandbox "
 		    "lists it",
 		    strerror(error));
 	told = 1;

@@ -15,7 +15,7 @@ EXEC, READ_EXEC = 4, 5
 SIGCHLD, NEWUSER, NEWNS = 17, 0x10000000, 0x20000
 FAST_OPEN = 0x20000000
 MAY = "may"
-LISTED = ("netd", "link", "confd", "procd", "connect", "merge", "reader")  # those with an allow-list
+LISTED = ("netd", "link", "confd", "procd", "connect", "merge", "reader", "init")  # those with an allow-list
 AGENTS = ("agent", "strict")
 ROLES = ("parent",) + LISTED + AGENTS
 
@@ -139,7 +139,7 @@ def policy_name(role):
 def filters_of(role):
     """The policies in force for it: the parent's filter is inherited, and each of ours has the one of the log."""
     name = policy_name(role)
-    return {"parent": ["parent"], "agent": ["parent", "agent"]}.get(name, ["parent", "log", name])
+    return {"parent": ["parent"], "agent": ["parent", "agent"], "init": ["parent", "init"]}.get(name, ["parent", "log", name])
 
 
 def declared(policies, role, line):

@@ -53,7 +53,7 @@ class World:
         self.listening = prison.hole.getsockname()[1]
         self.abstract = prison.abstract_name
         known = {"parent": prison.daemon.pid, "agent": prison.daemon.agent(), "init": 1, **prison.children}
-        name = {"strict": "agent"}.get(role, role)
+        name = {"strict": "agent", "init": "agent"}.get(role, role)
         self.others = {n: p for n, p in known.items() if n != name}
         if len(proc.status(pid).get("NSpid", "").split()) > 1:
             del self.others["init"]  # among its own it is one that serves it alone: with that it ends itself
@@ -125,6 +125,8 @@ class Prison:
         self.bed.__exit__(*what)
 
     def pid(self, role):
+        if role == "init":  # process 1 of the agent's PID namespace
+            return int(proc.status(self.daemon.agent())["PPid"])
         return {"parent": self.daemon.pid, **self.children}.get(role) or self.daemon.agent()
 
     def session(self, role):
@@ -240,7 +242,7 @@ class Table:
         wanted = [(act, lines) for act, lines in wanted if does(act, role, lines)]
         fronts = session.ask([("c", lines) for _, lines in wanted])
         alone = {act.name: None for act, _ in wanted}
-        if role in LISTED:
+        if role in LISTED and role != "init":
             asked = [(act.name, lines) for act, lines in wanted if not act.shared]
             alone.update(zip([name for name, _ in asked], session.ask([("b", lines) for _, lines in asked])))
         for (act, lines), front in zip(wanted, fronts):

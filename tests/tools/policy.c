@@ -95,6 +95,7 @@ main(void)
 	for (proc = PROC_PARENT; proc < PROC_COUNT; proc++)
 		print(proc_name((uint32_t)proc), policy_of((enum proc)proc), ",");
 	print("log", &policy_log, ",");
+	print("init", &policy_init, ",");
 	print("agent", &policy_agent, "");
 	printf("}\n");
 	return 0;
