@@ -104,6 +104,9 @@ def ids(role, pid, user, want_uid):
         wrong.append(f"{role}: user ids {status['Uid']}, declared {want_uid}")
     if role != "parent" and "0" in uids | set(status["Gid"].split()) | set(status["Groups"].split()):
         wrong.append(f"{role}: root among its ids")
+    # the kernel gives the files of a process in /proc to root when it is not dumpable
+    if uids != {"0"} and os.stat(f"/proc/{pid}/maps").st_uid != 0:
+        wrong.append(f"{role}: is dumpable")
     groups = len(status["Groups"].split())
     if user == "root" and groups > (1 if role == "confd" else 0) and role not in ("parent", "agent", "strict"):
         wrong.append(f"{role}: {groups} groups")

@@ -19,7 +19,7 @@ import tap
 from acts import LISTED
 from bed import Bed, DAEMONS, ROOT, for_all, users_made
 from prison import POLICY, QUIET, Prison, Table, World, able, every_number, every_socket
-from tap import same
+from tap import same, until
 
 WHOLE = bool(os.environ.get("WHOLE"))
 ROLES = ("parent",) + LISTED + ("agent", "strict")
@@ -43,15 +43,17 @@ def everything(p, role, s):
     table.notes.append(f"- {role}: {table.count[role]} acts; {numbers} calls by number, each of which ended it; "
                        f"{kinds} kinds of socket, of which it could make {len(made)}{': ' + told if made else ''}")
     print(f"# {p.user}: {table.notes[-1][2:]}", flush=True)
-    same(table.wrong[before:], [], f"{role}: not as declared")
+    return table.wrong[before:]
 
 
 def resident(user):
     able()
+    wrong = []
     with Prison(user) as p:
         for role in ("parent",) + DAEMONS + ("agent",) + (("init",) if user == "user" else ()):
             with p.session(role) as s:
-                everything(p, role, s)
+                wrong += everything(p, role, s)
+        same(wrong, [], "not as declared")
         same({n: p.daemon.child(n) for n in DAEMONS}, p.children, "the processes, of which only copies were ended")
 
 
@@ -59,24 +61,45 @@ def strict(user):
     able()
     with Prison(user, {"agent": {"sandbox": "strict", "strict": {"read": ["/etc/hosts"], "execute": [], "connect": [], "bind": []}}}) as p:
         with p.session("strict") as s:
-            everything(p, "strict", s)
+            same(everything(p, "strict", s), [], "not as declared")
 
 
 def one_shots(user):
     able()
     with Prison(user, QUIET) as p:
-        with p.caught("reader", lambda: p.daemon.signal(signal.SIGHUP)) as s:
-            found = prison_state.process("reader", s.pid, user, p.bed, p.daemon.pid, True)
-            everything(p, "reader", s)
-        same(found, [], "the settings reader")
-        with p.caught("merge", lambda: p.server.offer({"": "fake:\n  fake_name: caught\n"})) as s:
-            found = prison_state.process("merge", s.pid, user, p.bed, p.daemon.pid, True)
-            everything(p, "merge", s)
-        same(found, [], "merge")
-        with p.caught("connect", lambda: proc.kill(p.daemon.child("netd"))) as s:
-            found = prison_state.process("connect", s.pid, user, p.bed, p.daemon.pid, True)
-            everything(p, "connect", s)
-        same(found, [], "connect")
+        wrong = []
+        for role, trigger in (("reader", lambda: p.daemon.signal(signal.SIGHUP)),
+                              ("merge", lambda: p.server.offer({"": "fake:\n  fake_name: caught\n"})),
+                              ("connect", lambda: proc.kill(p.daemon.child("netd")))):
+            with p.caught(role, trigger) as s:
+                wrong += prison_state.process(role, s.pid, user, p.bed, p.daemon.pid, True)
+                wrong += everything(p, role, s)
+        same(wrong, [], "not as declared")
+
+
+def ends_with_parent(user):
+    """Whatever one is doing, or not doing any more: the kernel ends it.  procd, which first ends what the agent
+    started, is the exception: one that does nothing any more stays, with nothing but what it held."""
+    able()
+    with Bed(user) as bed:
+        server = bed.server()
+        daemon = bed.daemon(server)
+        server.wait_healthy()
+        pids = daemon.all_children()
+        for pid in pids.values():
+            os.kill(pid, signal.SIGSTOP)
+        agent = daemon.agent()
+        daemon.signal(signal.SIGKILL)
+        daemon.process.wait()
+        try:
+            for name in ("netd", "link", "confd"):
+                until(lambda n=name: not proc.alive(pids[n]), 10, f"{name} to end with the parent")
+            until(lambda: not proc.alive(agent), 10, "the agent to end with the parent")
+            held = sorted(prison_state.kind_of(what, fd, bed) for fd, what in proc.descriptors(pids["procd"]).items())
+            same([kind for kind in held if kind not in prison_state.DESCRIPTORS["procd"]], [], "what procd holds")
+        finally:
+            for pid in pids.values():
+                proc.kill(pid)
 
 
 def as_declared(user):
@@ -94,6 +117,8 @@ def as_declared(user):
             differ, asked = filters.differences(programs, POLICY, role)
             wrong += differ
             print(f"# {user}: {role}: {asked} calls as declared, over {sum(map(len, programs))} instructions", flush=True)
+        dumpable = subprocess.run([prison.INJECT, str(daemon.pid), "prctl", "3"], check=True, capture_output=True, text=True, timeout=30).stdout
+        wrong += [] if dumpable == "0\n" else [f"parent: is dumpable ({dumpable.strip()})"]
         differ, asked = filters.differences(filters.of_process(prison.INJECT, daemon.agent()), POLICY, "agent")
         same(wrong + differ, [], "not as declared")
         code, out, _ = bed.ctl("sandbox", check=False)
@@ -103,6 +128,7 @@ def as_declared(user):
 def hoards(user):
     """What a process that was taken over can hold: no more than its limits."""
     able()
+    wrong = []
     with Prison(user) as p:
         for role in ("netd", "link", "confd"):
             policy = POLICY[role]
@@ -115,13 +141,16 @@ def hoards(user):
                     ("c", [file] * (policy["nofile"] - held + 1)),
                     ("c", [["mmap", "0", str(policy["data"]), "3", "0x22", "-1", "0"]]),
                     ("c", [["mremap", "p:", "4096", str(policy["data"] + (64 << 20)), "1", "0"]])])
-            same(full[2], str(size), f"{role}: bytes in one memory file")
-            same([int(n) < 0 for n in files], [False] * (policy["nofile"] - held) + [True], f"{role}: memory files")
-            same((data[0], stack[0]), ("-12", "-12"), f"{role}: data, and its stack made larger, beyond the limits")
+            for got, want, what in ((full[2], str(size), "bytes in one memory file"),
+                                    ([int(n) < 0 for n in files], [False] * (policy["nofile"] - held) + [True], "memory files"),
+                                    (data[0], "-12", "more data than its limit"), (stack[0], "-12", "its stack made larger than its limits")):
+                if got != want:
+                    wrong.append(f"{role}: {what}: {str(got)[:200]}, wanted {str(want)[:200]}")
             most = (2 * policy["nofile"] - held) * size + policy["as"]
             table_of(user).notes.append(f"- {role} can hold {policy['nofile'] - held} more descriptors, memory files of {size >> 20} MiB each, as many in "
                                         f"messages that nobody takes, {policy['as'] >> 20} MiB of address space: {most >> 20} MiB at most")
             print(f"# {user}: {table_of(user).notes[-1][2:]}", flush=True)
+    same(wrong, [], "limits that do not hold")
 
 
 def listed(bed, wrapper=()):
@@ -184,6 +213,7 @@ TESTS = [
     ("I1 I3 I5 I13 I15 SE-01 parent, netd, link, confd, procd, agent: every act is refused or ends it, as declared", resident),
     ("I5 the settings reader, merge, the connector: the same", one_shots),
     ("I13 I15 SE-01 the agent under agent.sandbox strict: the same", strict),
+    ("I9 netd, link, confd: even one that does nothing any more ends with the parent", ends_with_parent),
     ("I11 netd, link, confd: what one that was taken over can hold", hoards),
     ("I15 what is not in force is what opampctl sandbox lists", weaker),
     ("I15 the same where no user namespace is to be had", without_namespaces),
