@@ -79,8 +79,6 @@ def processes():
     for name in OTHERS:
         def pid(w, name=name):
             return w.others.get(name)
-        # process 1 of its PID namespace has nothing but it (agent_init.c)
-        its_own = {"agent": (MAY,) + NOBODY_THERE, "strict": (MAY,) + NOBODY_THERE} if name == "init" else {}
         whom = f"the {name}" if name in ("parent", "agent") else name
         yield Act(f"ptrace {whom}", ("ptrace", 16, pid, 0, 0), behind=NOBODY_THERE)
         yield Act(f"seize {whom}", ("ptrace", 0x4206, pid, 0, 0), behind=NOBODY_THERE)
@@ -95,10 +93,10 @@ def processes():
         yield Act(f"pidfd of {whom}, its descriptor", ("pidfd_open", pid, 0), ("pidfd_getfd", "r:", 0, 0), agent=NOBODY_THERE + (errno.EINVAL,),
                   behind=NOBODY_THERE + (errno.EINVAL,))
         yield Act(f"kcmp {whom}", ("kcmp", pid, pid, 0, 0, 0), behind=NOBODY_THERE)
-        yield Act(f"limits of {whom}", ("prlimit64", pid, 7, 0, BUFFER), agent=NOBODY_THERE, behind=NOBODY_THERE, same_user=True, user=its_own)
+        yield Act(f"limits of {whom}", ("prlimit64", pid, 7, 0, BUFFER), agent=NOBODY_THERE, behind=NOBODY_THERE, same_user=True)
         yield Act(f"memory of {whom}", ("openat", AT_FDCWD, lambda w, n=name: f"s:/proc/{w.others.get(n)}/mem" if w.others.get(n) else None, 2),
                   agent=DENIED + (errno.ENOENT,), behind=NOWHERE)
-        yield Act(f"priority of {whom}", ("setpriority", 0, pid, lambda w: w.nice), agent=NOBODY_THERE, behind=NOBODY_THERE, same_user=True, user=its_own)
+        yield Act(f"priority of {whom}", ("setpriority", 0, pid, lambda w: w.nice), agent=NOBODY_THERE, behind=NOBODY_THERE, same_user=True)
     yield Act("kill them all", ("kill", -1, 0), agent=(MAY,) + NOBODY_THERE)
     yield Act("signal what is no pidfd", ("pidfd_send_signal", 0, 0, 0, 0), beyond=(errno.EBADF,), agent=(errno.EBADF,))
     yield Act("signal its own", ("pidfd_send_signal", lambda w: w.pidfd, 0, 0, 0), alone={"procd"}, may={"procd": "the agent is its charge"})
