@@ -20,6 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent_clone.h"
 #include "agent_spawn.h"
 #include "sandbox.h"
 
@@ -49,15 +50,6 @@ fail(int error)
 
 	(void)!write(TO_FD, &s, sizeof(s));
 	_exit(125);
-}
-
-static pid_t
-fork_with_pidfd(int *pidfd)
-{
-	struct clone_args ca = {.flags = CLONE_PIDFD, .exit_signal = SIGCHLD};
-
-	ca.pidfd = (__u64)(uintptr_t)pidfd;
-	return (pid_t)syscall(SYS_clone3, &ca, sizeof(ca));
 }
 
 /* Only the two that it needs. */
@@ -154,7 +146,7 @@ void
 agent_init(const struct agent_command *c, int to)
 {
 	int pidfd = -1;
-	pid_t agent = fork_with_pidfd(&pidfd);
+	pid_t agent = agent_clone(0, -1, &pidfd);
 	struct error err;
 
 	if (agent == 0)

@@ -25,6 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent_clone.h"
 #include "agent_init.h"
 #include "agent_landlock.h"
 #include "agent_namespaces.h"
@@ -291,31 +292,22 @@ tell_no_namespaces(const struct agent_command *c, int error)
 	told = 1;
 }
 
-/* clone3 like fork. */
 static pid_t
 spawn_process(const struct agent_command *c, int group, int *pidfd, int *own_pids)
 {
-	struct clone_args ca = {.flags = CLONE_PIDFD, .exit_signal = SIGCHLD}, with_namespaces;
 	pid_t pid;
 
-	ca.pidfd = (__u64)(uintptr_t)pidfd;
 	/* an ordinary user's agent could signal us: there it gets its own PIDs in any case */
 	*own_pids = group == -1 || c->unprivileged;
-	if (group >= 0) {
-		ca.flags |= CLONE_INTO_CGROUP;
-		ca.cgroup = (__u64)group;
-	}
 	if (*own_pids) {
-		with_namespaces = ca;
-		with_namespaces.flags |=
-		    (__u64)(CLONE_NEWPID | (c->unprivileged ? CLONE_NEWUSER : 0));
-		pid = (pid_t)syscall(SYS_clone3, &with_namespaces, sizeof(ca));
+		pid =
+		    agent_clone(CLONE_NEWPID | (c->unprivileged ? CLONE_NEWUSER : 0), group, pidfd);
 		if (pid != -1)
 			return pid;
 		tell_no_namespaces(c, errno);
 		*own_pids = 0;
 	}
-	return (pid_t)syscall(SYS_clone3, &ca, sizeof(ca));
+	return agent_clone(0, group, pidfd);
 }
 
 enum pipes { /* reading and writing ends */

@@ -18,6 +18,7 @@ import proc
 import tap
 from acts import LISTED
 from bed import Bed, DAEMONS, ROOT, for_all, users_made
+from opampserver import APPLIED
 from prison import POLICY, QUIET, Prison, Table, World, able, every_number, every_socket
 from tap import same, until
 
@@ -199,6 +200,23 @@ def without_namespaces(user):
             same(out.split()[-1], wanted, f"the agent: {call}")
 
 
+def without_clone3(user):
+    """A container's usual filter refuses it: the agent is started all the same, in its group, and ends with the parent."""
+    with Bed(user) as bed:
+        server = bed.server()
+        daemon = bed.daemon(server, wrapper=[sys.executable, os.path.join(HERE, "..", "lib", "without_clone3.py")])
+        server.wait_healthy()
+        agent = daemon.agent()
+        for group in bed.groups():
+            with open(os.path.join(group, "cgroup.procs"), encoding="ascii") as f:
+                assert str(agent) in f.read().split(), f"{agent} is not in {group}"
+        proc.kill(agent)
+        again = daemon.agent(other_than=agent)
+        server.wait_status(APPLIED, server.offer({"": "fake:\n  fake_name: other\n"}), 20)
+        same(daemon.stop(), 0, "exit status")
+        same([p for p in (agent, again) if proc.alive(p)], [], "agents that live on")
+
+
 def results(user):
     able()
     with open(RESULTS, "a" if user != "root" else "w", encoding="utf-8") as f:
@@ -217,6 +235,7 @@ TESTS = [
     ("I11 netd, link, confd: what one that was taken over can hold", hoards),
     ("I15 what is not in force is what opampctl sandbox lists", weaker),
     ("I15 the same where no user namespace is to be had", without_namespaces),
+    ("I9 where clone3 is refused, as in many containers, the agent is started too", without_clone3),
     ("SE-01 the table of results", results),
 ]
 
