@@ -3,7 +3,7 @@
  * link's session to confd.  Input: u16 length (little end first), so many bytes of AgentToServer, and
  * again; the last one may be shorter.  Length 0xffff: the connection breaks and comes back, a baseline is
  * taken, confd is there anew; 0xfffe: every timer that is set fires; 0xfffd: what comes is not framed as
- * OpAMP's.  What must hold: confd gets what its table of messages allows, within the limits, and what it
+ * OpAMP's; 0xfffc: the next message has a configuration of 64 KiB and more behind it.  What must hold: confd gets what its table of messages allows, within the limits, and what it
  * carries further is what netd would take.
  */
 #include <stdint.h>
@@ -128,6 +128,31 @@ deliver(struct link_session *s, int framed, const uint8_t *data, size_t len)
 	check_health(&s->health);
 }
 
+/* The bytes, and an effective configuration of one large file behind them; other: of another content. */
+static void
+deliver_large(struct link_session *s, const uint8_t *data, size_t size, char content)
+{
+	/* effective_config { config_map { config_map { key: "" value { body } } } } */
+	static const uint8_t head[] = {0x32, 0x9c, 0x80, 0x04, 0x0a, 0x98, 0x80, 0x04, 0x0a, 0x94,
+	    0x80, 0x04, 0x0a, 0x00, 0x12, 0x8e, 0x80, 0x04, 0x0a, 0x80, 0x80, 0x04, 0x12, 0x08, 'p',
+	    'l', 'a', 'i', 'n', '/', 'x', 'y'};
+	const size_t body = 64 * KIB, begin = 22;
+	uint8_t *text = malloc(size + sizeof(head) + body), *p = text;
+
+	if (text == NULL)
+		abort();
+	memcpy(p, data, size);
+	p += size;
+	memcpy(p, head, begin);
+	p += begin;
+	memset(p, content, body);
+	p += body;
+	memcpy(p, head + begin, sizeof(head) - begin);
+	p += sizeof(head) - begin;
+	deliver(s, 1, text, (size_t)(p - text));
+	free(text);
+}
+
 static void
 step(struct link_sessions *all, struct link_session *s, size_t what)
 {
@@ -156,6 +181,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct link_session *s;
 	uint64_t silence_ms;
 	size_t len;
+	int large = 0;
 
 	if (child.base == NULL)
 		be_child(&child);
@@ -171,12 +197,20 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		len = (size_t)data[0] | (size_t)data[1] << 8;
 		data += 2;
 		size -= 2;
-		if (len >= 0xfffd) {
+		if (len == 0xfffc) {
+			large = 1;
+			continue;
+		}
+		if (len > 0xfffc) {
 			step(&all, s, len);
 			len = 0;
 		} else {
 			len = len < size ? len : size;
-			deliver(s, 1, data, len);
+			if (large)
+				deliver_large(s, data, len, len & 1 ? 'x' : 'y');
+			else
+				deliver(s, 1, data, len);
+			large = 0;
 		}
 		(void)event_base_loop(child.base, EVLOOP_NONBLOCK);
 		all.silence_ms = silence_ms;

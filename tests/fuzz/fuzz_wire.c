@@ -1,7 +1,8 @@
 /*
  * fuzz_wire.c: any bytes as an OpAMP message of either kind: what the scan accepts is decoded within
- * its budget, is no deeper than the limit, and what is packed again is accepted again; and text is UTF-8
- * for us when it is for a plain reader.
+ * its budget, is no deeper than the limit, and what is packed again is accepted again; a large part that is
+ * left in place says the same as one that is decoded with the rest; and text is UTF-8 for us when it is for
+ * a plain reader.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -108,6 +109,77 @@ one(const ProtobufCMessageDescriptor *d, const uint8_t *data, size_t size)
 	free(packed);
 }
 
+/* The whole and the part of it that stays where it is, put together again. */
+static void
+beside(const uint8_t *data, size_t size)
+{
+	const ProtobufCMessageDescriptor *d = &opamp__proto__v1__agent_to_server__descriptor;
+	Opamp__Proto__V1__AgentToServer *whole, *rest;
+	ProtobufCMessage *effective = NULL;
+	struct wire_part part;
+	uint8_t *one_way, *other;
+	size_t len;
+
+	whole = (Opamp__Proto__V1__AgentToServer *)wire_unpack(d, data, size, NULL);
+	rest = (Opamp__Proto__V1__AgentToServer *)wire_unpack_beside(d, data, size, 6, &part, NULL);
+	if (whole != NULL && rest == NULL)
+		abort();
+	if (whole == NULL) { /* its part may be what takes too much memory */
+		wire_free(rest == NULL ? NULL : &rest->base);
+		return;
+	}
+	if (part.data != NULL) {
+		effective = wire_unpack(
+		    &opamp__proto__v1__effective_config__descriptor, part.data, part.len, NULL);
+		if (effective == NULL || rest->effective_config != NULL)
+			abort();
+		rest->effective_config = (Opamp__Proto__V1__EffectiveConfig *)effective;
+	}
+	len = protobuf_c_message_get_packed_size(&whole->base);
+	if (len != protobuf_c_message_get_packed_size(&rest->base))
+		abort();
+	one_way = malloc(2 * len + 1);
+	if (one_way == NULL)
+		abort();
+	other = one_way + len;
+	(void)protobuf_c_message_pack(&whole->base, one_way);
+	(void)protobuf_c_message_pack(&rest->base, other);
+	if (memcmp(one_way, other, len) != 0)
+		abort();
+	free(one_way);
+	wire_free(&whole->base);
+	wire_free(&rest->base);
+}
+
+/* The input's message with a large effective configuration behind it, which begins with other bytes of it. */
+static void
+beside_large(const uint8_t *data, size_t size)
+{
+	const size_t large = 64 * KIB, first = size / 2, second = size - first;
+	const size_t inner = second + 4 + large, room = size + large + 64;
+	uint8_t *text = malloc(room), *p = text;
+	int shift;
+
+	if (text == NULL)
+		abort();
+	memcpy(p, data, first);
+	p += first;
+	*p++ = 6 << 3 | 2;
+	for (shift = 0; shift < 14; shift += 7)
+		*p++ = (uint8_t)(0x80 | (inner >> shift & 0x7f));
+	*p++ = (uint8_t)(inner >> 14);
+	memcpy(p, data + first, second);
+	p += second;
+	*p++ = 15 << 3 | 2; /* a field that nobody knows, large */
+	for (shift = 0; shift < 14; shift += 7)
+		*p++ = (uint8_t)(0x80 | (large >> shift & 0x7f));
+	*p++ = (uint8_t)(large >> 14);
+	memset(p, 'x', large);
+	p += large;
+	beside(text, (size_t)(p - text));
+	free(text);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -119,5 +191,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	one(&opamp__proto__v1__agent_to_server__descriptor, body, len);
 	one(&opamp__proto__v1__server_to_agent__descriptor, body, len);
+	beside(body, len);
+	if (len % 16 == 0 && len < 8 * KIB) /* it takes its time */
+		beside_large(body, len);
 	return 0;
 }
