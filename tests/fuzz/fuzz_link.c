@@ -148,6 +148,8 @@ deliver_large(struct link_session *s, const uint8_t *data, size_t size, char con
 	memset(p, content, body);
 	p += body;
 	memcpy(p, head + begin, sizeof(head) - begin);
+	if (content == 'y')
+		*p = 0x1a; /* a field that we do not know */
 	p += sizeof(head) - begin;
 	deliver(s, 1, text, (size_t)(p - text));
 	free(text);

@@ -2,9 +2,10 @@
  * fuzz_merge.c: opampd-merge's own reading of what confd, which may be taken over, hands it: the
  * parameters, the offer, local files in the wrong number.  What must hold: one answer, and a refusal says
  * why.  Input: u8 how (2: check, not compose; 4: the parameters are given raw; 8: so is the offer; 16:
- * there is no offer; 32: two of them; 64: the result to judge is given raw), then parts: u16 length
- * (little end first) and bytes: the parameters (entries of u8 key, u8 length, bytes, unless raw), the offer
- * (one file's body, unless raw), for check the result, then local files.
+ * there is no offer; 32: two of them; 64: the result to judge is given raw; 128: its
+ * sum is wrong), then parts: u16 length (little end first) and bytes: the parameters (entries of u8 key, u8
+ * length, bytes, unless raw), the offer (one file's body, unless raw), for check the result, then local
+ * files.
  */
 #include <setjmp.h>
 #include <stdint.h>
@@ -169,12 +170,14 @@ make_parameters(const uint8_t *p, size_t len)
 
 /* The bytes as the first merge hands them on. */
 static int
-make_result(const uint8_t *p, size_t len)
+make_result(const uint8_t *p, size_t len, int with_sum)
 {
 	struct record_writer w = {0};
 	int fd;
 
 	record_put(&w, RESULT_EFFECTIVE, 0, 0, p, len);
+	if (with_sum)
+		record_put_u64(&w, RESULT_SUM, 4711); /* not its */
 	fd = record_finish_memfd(&w, "result", NULL);
 	if (fd == -1)
 		abort();
@@ -246,7 +249,8 @@ hand_all(struct merge *me, uint8_t how, struct bytes *in)
 		give(me, FILE_REMOTE, 0, how & 8 ? hand_over(p, n) : make_offer(p, n));
 	if (how & 2) {
 		n = part(in, &p);
-		give(me, FILE_EMITTED, 0, how & 64 ? hand_over(p, n) : make_result(p, n));
+		give(
+		    me, FILE_EMITTED, 0, how & 64 ? hand_over(p, n) : make_result(p, n, how & 128));
 	}
 	for (i = 0; in->left > 2 && i < 8; i++) {
 		n = part(in, &p);

@@ -2,7 +2,9 @@
  * fuzz_server_message.c: what a server may send as OpAMP, message after message, through netd's
  * client.  Input: u16 length (little end first), so many bytes of a WebSocket message, and again; the
  * last one may be shorter.  Length 0xffff: the connection breaks and comes back; 0xfffe: confd gives
- * its credit; 0xfffd: every timer that is set fires.
+ * its credit; 0xfffd: every timer that is set fires; 0xfffc: the next message has a configuration of 64 KiB
+ * and more behind it, in which the last two thirds of its bytes are.  What must hold: what we send is what we
+ * would accept; and an offer is what the message says, however it was taken from it.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -13,7 +15,8 @@
 #include "privsep/log.h"
 #include "privsep/offer.h"
 
-#define CONFIG_SIZE 65536
+#define CONFIG_SIZE (128 * KIB)
+#define BODY        (64 * KIB) /* of a large one */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -73,6 +76,50 @@ do_timer(void *ctx, enum client_timer t, uint64_t ms)
 	timers[t] = ms;
 }
 
+static const uint8_t *message; /* that is being handled */
+static size_t message_len;
+
+static int
+same(struct offer_part p, const void *data, size_t len)
+{
+	return p.len == len && (len == 0 || memcmp(p.data, data, len) == 0);
+}
+
+/* As protobuf-c decodes the whole. */
+static void
+compare(const struct offer *o)
+{
+	Opamp__Proto__V1__ServerToAgent *m;
+	Opamp__Proto__V1__AgentConfigMap *map;
+	Opamp__Proto__V1__AgentConfigFile *f;
+	const uint8_t *body;
+	size_t len, i;
+
+	if (message == NULL || wire_frame(message, message_len, &body, &len, NULL) == -1)
+		return;
+	m = (Opamp__Proto__V1__ServerToAgent *)wire_unpack(
+	    &opamp__proto__v1__server_to_agent__descriptor, body, len, NULL);
+	if (m == NULL)
+		return; /* other parts of it take more memory than it may */
+	if (m->remote_config == NULL ||
+	    !same(o->hash, m->remote_config->config_hash.data, m->remote_config->config_hash.len))
+		abort();
+	map = m->remote_config->config;
+	if (o->count != (map == NULL ? 0 : map->n_config_map))
+		abort();
+	for (i = 0; i < o->count; i++) {
+		f = map->config_map[i]->value;
+		if (!same(o->files[i].name, map->config_map[i]->key,
+			strlen(map->config_map[i]->key)) ||
+		    !same(o->files[i].body, f == NULL ? NULL : f->body.data,
+			f == NULL ? 0 : f->body.len) ||
+		    !same(o->files[i].type, f == NULL ? "" : f->content_type,
+			f == NULL ? 0 : strlen(f->content_type)))
+			abort();
+	}
+	wire_free(&m->base);
+}
+
 static int
 do_offer(void *ctx, const struct msg_offer *m, const char *data, size_t len)
 {
@@ -83,6 +130,7 @@ do_offer(void *ctx, const struct msg_offer *m, const char *data, size_t len)
 	if (!credit || offer_open(&o, data, len, CONFIG_SIZE, &err) == -1 || o.count != m->files ||
 	    o.empty_map != (m->flags & OFFER_EMPTY_MAP))
 		abort();
+	compare(&o);
 	offer_close(&o);
 	credit = 0;
 	return 0;
@@ -185,6 +233,54 @@ break_off(void)
 	client_opened(&client);
 }
 
+static void
+take(const uint8_t *data, size_t len)
+{
+	sent = 0;
+	client_heard(&client);
+	message = data;
+	message_len = len;
+	client_message(&client, data, len);
+	message = NULL;
+	if (sent > 1)
+		abort(); /* one message causes one report, at most */
+}
+
+/* A field's head; its length in three bytes. */
+static uint8_t *
+put_head(uint8_t *p, unsigned field, size_t len)
+{
+	*p++ = (uint8_t)(field << 3 | 2);
+	*p++ = (uint8_t)(0x80 | (len & 0x7f));
+	*p++ = (uint8_t)(0x80 | (len >> 7 & 0x7f));
+	*p++ = (uint8_t)(len >> 14);
+	return p;
+}
+
+/* remote_config { BYTES config { BYTES config_map { key: "k" value { body } } } } behind other bytes. */
+static void
+take_large(const uint8_t *data, size_t len)
+{
+	const size_t a = len / 3, b = len / 3, c = len - a - b;
+	const size_t value = 4 + BODY, entry = 3 + 4 + value, map = c + 4 + entry;
+	uint8_t *text = malloc(len + BODY + 64), *p = text;
+
+	if (text == NULL)
+		abort();
+	memcpy(p, data, a);
+	p = put_head(p + a, 3, b + 4 + map);
+	memcpy(p, data + a, b);
+	p = put_head(p + b, 1, map);
+	memcpy(p, data + a + b, c);
+	p = put_head(p + c, 1, entry);
+	memcpy(p, "\x0a\x01k", 3);
+	p = put_head(p + 3, 2, value);
+	p = put_head(p, 1, BODY);
+	memset(p, 'x', BODY);
+	take(text, (size_t)(p + BODY - text));
+	free(text);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -193,6 +289,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static struct describe describe;
 	struct error err;
 	size_t len;
+	int large = 0;
 
 	if (describe.settings == NULL) {
 		log_set_level(LOG_LEVEL_ERROR);
@@ -216,13 +313,15 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			client_credit(&client);
 		} else if (len == 0xfffd) {
 			fire_all();
+		} else if (len == 0xfffc) {
+			large = 1;
 		} else {
 			len = len > size ? size : len;
-			sent = 0;
-			client_heard(&client);
-			client_message(&client, data, len);
-			if (sent > 1)
-				abort(); /* one message causes one report, at most */
+			if (large)
+				take_large(data, len);
+			else
+				take(data, len);
+			large = 0;
 			data += len;
 			size -= len;
 		}
