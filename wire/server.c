@@ -570,6 +570,8 @@ void
 server_hold(struct server_connection *c)
 {
 	c->held = 1;
+	if (c->ws != NULL) /* the next one may be in its hands already */
+		ws_hold(c->ws, 1);
 }
 
 void
@@ -578,6 +580,8 @@ server_go_on(struct server_connection *c)
 	if (!c->held)
 		return;
 	c->held = 0;
+	if (c->ws != NULL)
+		ws_hold(c->ws, 0);
 	if (!c->busy)
 		event_active(c->late, EV_READ, 0);
 }

@@ -59,6 +59,7 @@ struct ws {
 	uint64_t frame_ends[LIMIT_WS_QUEUED]; /* of the last ones, in terms of put */
 	uint64_t frame_count;
 	int stalled;
+	int held; /* the owner wants no message now */
 };
 
 /* ---- sending */
@@ -518,7 +519,7 @@ ws_input(struct ws *w, struct evbuffer *in, struct error *err)
 	ws_output(w);
 	if (!is_over(w) && with_frames(w) == -1)
 		break_off(w, 1011, "out of memory");
-	while (!is_over(w) && !ws_stalled(w)) {
+	while (!is_over(w) && !ws_stalled(w) && !w->held) {
 		if (!w->in_frame && next_frame(w) != 1)
 			break;
 		memset(&f, 0, sizeof(f));
@@ -547,6 +548,12 @@ enum ws_state
 ws_state(const struct ws *w)
 {
 	return w->state;
+}
+
+void
+ws_hold(struct ws *w, int held)
+{
+	w->held = held;
 }
 
 uint16_t

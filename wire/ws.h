@@ -62,6 +62,9 @@ enum ws_state ws_state(const struct ws *w);
 /* True while ws_input would take nothing, because the peer does not read what we answer. */
 int ws_stalled(const struct ws *w);
 
+/* Held: ws_input takes no further frame, also within a call that is under way.  For call-backs. */
+void ws_hold(struct ws *w, int held);
+
 /* The caller has written some of `out`: looks whether that ends a stall.  Call after writing. */
 void ws_output(struct ws *w);
 

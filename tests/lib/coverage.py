@@ -1,10 +1,11 @@
 #!/usr/bin/python3
-"""coverage.py O [--unit] [--extra DIR]: what the corpora reach, from a build with clang's coverage in O.
+"""coverage.py O [--unit] [--system DIR]: what the corpora reach, from a build with clang's coverage in O.
 
 For every target of tests/fuzz/parsers its corpus is replayed; lines and branches that it reaches are shown
 for each of its files.  What no target reaches is compared with tests/fuzz/unreached, which has the reasons.
 --unit: the unit tests too, and lines reached by corpora and unit tests together for each folder;
---extra DIR: with the raw profiles of DIR as well (tests/proof/coverage.t, of real processes).
+--system DIR: and with what the real processes of the build in DIR reached, whose counters lie in
+DIR/profiles (make coverage-system).  --floors: what each target could be asked for.
 Ends with 1 when a line has no reason, a reason no line, or a target fewer branches than it must have.
 """
 import collections, glob, os, re, subprocess, sys, tempfile
@@ -251,7 +252,7 @@ def folders(title, profiles, objects, work):
 
 def main():
     build = os.path.abspath(sys.argv[1])
-    extra = sys.argv[sys.argv.index("--extra") + 1] if "--extra" in sys.argv else None
+    system = sys.argv[sys.argv.index("--system") + 1] if "--system" in sys.argv else None
     with tempfile.TemporaryDirectory() as work, ThreadPoolExecutor(os.cpu_count()) as pool:
         sources, problems, runs = parsers(build, work, pool)
         shown, more = judge(sources, reasons())
@@ -259,16 +260,16 @@ def main():
             out.write("\n".join(shown) + "\n")
         print("%d places are not reached for a reason: %s" % (len(shown), os.path.relpath(out.name, TREE)))
         problems += more
-        if "--unit" in sys.argv or extra:
+        if "--unit" in sys.argv or system:
             objects, profiles, failed = unit_profiles(build, work, pool)
             for name in failed:
                 print("%s failed: what it reaches is counted all the same" % name)
             objects += [r[0] for r in runs.values()]
             profiles += [r[1] for r in runs.values()]
             folders("unit tests and corpora", profiles, objects, work)
-            if extra:
-                objects += [p for p in sorted(glob.glob(os.path.join(build, "opamp*"))) if os.access(p, os.X_OK)]
-                folders("and real processes", profiles + glob.glob(os.path.join(extra, "*.profraw")), objects, work)
+            if system:
+                objects += [p for p in sorted(glob.glob(os.path.join(system, "opamp*"))) if os.access(p, os.X_OK)]
+                folders("and real processes", profiles + glob.glob(os.path.join(system, "profiles/*.profraw")), objects, work)
     for p in problems:
         print("NOT AS IT MUST BE: " + p)
     return 1 if problems else 0
