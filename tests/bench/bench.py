@@ -35,6 +35,7 @@ class Lab:
     def __init__(self, short, directory):
         self.short = short
         self.times = 5 if short else 9
+        self.slow_times = 3 if short else 5  # of what takes opampsupervisor five seconds each
         self.share_times = 5 if short else 15
         self.idle_times = 1 if short else 5
         self.settle_seconds = 10 if short else 60

@@ -61,9 +61,13 @@ class Product:
     def first_message(self):
         return self.event(lambda e: e["event"] == "message", 60, "the first message")
 
-    def ready(self):
-        """The Collector runs, the server was told that it is well, and what was begun at the start is over."""
+    def well(self):
+        """The server was told that the Collector is well."""
         self.event(lambda e: e.get("healthy") is True, 60, "a healthy agent at the server")
+
+    def ready(self):
+        """The same, and what was begun at the start is over."""
+        self.well()
         until(lambda: age(self.agent()) > 1, 30, f"{self.name}: its Collector to have run for a while")
         self.committed()
         return self

@@ -147,7 +147,7 @@ def first_message(lab, table):
                 try:
                     with P(server, over) as p:
                         table.add(key, p, (p.first_message()["time"] - p.started) * 1000)
-                        p.ready()
+                        p.well()
                 finally:
                     server.end()
 
@@ -188,7 +188,7 @@ def apply(lab, table):
         try:
             with P(server) as p:
                 p.ready()
-                for i in range(lab.times):
+                for i in range(lab.times if P is Opampd else lab.slow_times):
                     table.add("applied", p, Applied(p, good(i)).total)
                 table.add("syncs", p, syncs(p))
         finally:
@@ -218,7 +218,7 @@ def restart(lab, table):
         try:
             with P(server, FIRST_CRASH if P is Opampd else None) as p:
                 p.ready()
-                for _ in range(lab.times):
+                for _ in range(lab.times if P is Opampd else lab.slow_times):
                     old = p.agent()
                     until(lambda pid=old: age(pid) > 1, 10, "the Collector to have lived for a while")
                     with Watch(p.pid, p.is_agent) as watch:
