@@ -219,6 +219,11 @@ send_report(struct client *c, unsigned flags)
 	size_t len;
 	char *data;
 
+	if (!c->complete) { /* we do not know yet who we are; the connection is there before */
+		c->first_waits = 1;
+		return;
+	}
+	c->first_waits = 0;
 	if (report_build(c->report, flags, &data, &len, &err) == -1) {
 		log_error("%s", err.text);
 		return;
@@ -254,6 +259,10 @@ client_report(struct client *c)
 {
 	unsigned flags = report_flags(c);
 
+	if (c->first_waits && c->state == CLIENT_OPEN && c->complete) {
+		send_report(c, flags);
+		return;
+	}
 	if (c->state != CLIENT_OPEN || !c->synced || c->have_next_uid ||
 	    c->ops->pending(c->ctx) > REPORT_PENDING)
 		return;

@@ -85,6 +85,8 @@ struct client {
 	enum client_state state;
 	/* confd */
 	int synced;       /* its full state is here */
+	int complete;     /* it was, once: a report can be made */
+	int first_waits;  /* for that; of a connection that is open */
 	int offer_credit; /* the next offer may go to it */
 	char *offer;      /* the newest one, until confd has taken it */
 	size_t offer_len;

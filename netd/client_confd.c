@@ -61,6 +61,9 @@ client_confd_up(struct client *c)
 		c->ops->new_uid(c->ctx, c->next_uid);
 	if (c->told.event != SERVER_NONE)
 		c->ops->state(c->ctx, &c->told, c->told_why);
+	/* while confd looks after its disk: the first report waits for NET_SYNCED, the connection need not */
+	if (c->state == CLIENT_WAITING && !c->ending)
+		client_attempt(c);
 }
 
 void
@@ -112,10 +115,8 @@ client_synced(struct client *c)
 {
 	c->synced = 1;
 	report_complete(c->report);
-	if (c->state == CLIENT_WAITING && c->report->have_uid && !c->ending)
-		client_attempt(c);
-	else
-		client_report(c);
+	c->complete = c->report->have_uid;
+	client_report(c);
 }
 
 void

@@ -264,10 +264,11 @@ def reload(user):
         # the agent's part changes: it is restarted
         settings["agent"]["env"] = {"NEW": "yes"}
         bed.write("opampd.yaml", json.dumps(settings))
+        before = server.mark()
         daemon.signal(signal.SIGHUP)
         now = daemon.agent(other_than=pid)
         until(lambda: b"NEW=yes" in proc.read(now, "environ"), 5, "the new environment")
-        server.wait_healthy(since=server.mark() - 1)
+        server.wait_healthy(since=before)
 
 
 TESTS = [(f"I7 kill -9 of {name}, twice, under load: the agent stays, the server sees the truth", one(name)) for name in DAEMONS]

@@ -18,6 +18,7 @@ import privsep  # noqa: E402
 from netd_bed import UID, Bed, RawServer, parse_offer  # noqa: E402
 from opampserver import opamp  # noqa: E402
 from privsep import E  # noqa: E402
+from tap import until  # noqa: E402
 
 QUICK = {"RECONNECT_MIN": 10, "RECONNECT_MAX": 100, "CONNECT_TIMEOUT": 3000}
 ALL = {"ACCEPTS_CONFIG": 1, "ACCEPTS_RESTART": 1, "REPORTS_CONFIG": 1}
@@ -60,10 +61,11 @@ class Test:
 
     def first(self):
         self.ok(self.bed.start(), "netd is ready, its filter in force")
-        self.ok(self.bed.parent.expect("CONNECT_REQUEST", timeout=0.2) is None,
-                "no connection before confd's full state")
-        self.bed.sync(description=self.description(), tree=self.tree())
         self.ok(self.bed.connect() is not None, "it asks for a connection")
+        until(lambda: self.server.connections, 10, "the connection at the server")
+        time.sleep(0.2)  # in which nothing is to come
+        self.ok(not self.server.messages, "not a word before confd's full state")
+        self.bed.sync(description=self.description(), tree=self.tree())
         m = self.server.wait(lambda m: True, 10, "the first report")
         r = m.msg
         self.ok(m.header == b"\0", "FR-01 FR-02 the header sent is 0", m.raw[:16])

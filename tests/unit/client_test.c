@@ -6,29 +6,50 @@
 /* ---- tests: reports */
 
 static void
+first_report(struct fake *f)
+{
+	assert_int_equal(f->sent_count, 1);
+	assert_non_null(last(f)->agent_description);
+	assert_non_null(last(f)->health);
+	assert_null(last(f)->effective_config);
+	assert_null(last(f)->agent_disconnect);
+	assert_non_null(last(f)->remote_config_status); /* UNSET: the server may offer */
+	assert_int_equal(last(f)->remote_config_status->status, CONFIG_UNSET);
+	assert_int_equal(last(f)->remote_config_status->last_remote_config_hash.len, 0);
+	clear(f);
+}
+
+static void
 test_ST_01_ST_12_CP_05_first_report(void **state)
 {
 	struct fake f;
+	int early;
 
 	(void)state;
+	for (early = 0; early < 2; early++) {
+		init(&f);
+		assert_int_equal(f.attempts, 0);
+		client_confd_up(&f.c); /* meanwhile it looks after its disk */
+		assert_int_equal(f.attempts, 1);
+		assert_int_equal(f.state.event, SERVER_CONNECTING);
+		if (early)
+			client_opened(&f.c);
+		identity(&f, uid_one);
+		health(&f, 1, "");
+		assert_int_equal(f.sent_count, 0); /* not before confd has said everything */
+		client_synced(&f.c);
+		if (!early) {
+			assert_int_equal(f.sent_count, 0);
+			client_opened(&f.c);
+		}
+		first_report(&f);
+	}
+	/* the end comes first: there is nothing to take leave of */
 	init(&f);
 	client_confd_up(&f.c);
-	identity(&f, uid_one);
-	health(&f, 1, "");
-	assert_int_equal(f.attempts, 0); /* not before confd has said everything */
-	client_synced(&f.c);
-	assert_int_equal(f.attempts, 1);
-	assert_int_equal(f.state.event, SERVER_CONNECTING);
-	assert_int_equal(f.sent_count, 0);
 	client_opened(&f.c);
-	assert_int_equal(f.sent_count, 1);
-	assert_non_null(last(&f)->agent_description);
-	assert_non_null(last(&f)->health);
-	assert_null(last(&f)->effective_config);
-	assert_null(last(&f)->agent_disconnect);
-	assert_non_null(last(&f)->remote_config_status); /* UNSET: the server may offer */
-	assert_int_equal(last(&f)->remote_config_status->status, CONFIG_UNSET);
-	assert_int_equal(last(&f)->remote_config_status->last_remote_config_hash.len, 0);
+	client_end(&f.c);
+	assert_int_equal(f.sent_count, 0);
 	clear(&f);
 }
 
