@@ -56,6 +56,14 @@ class Puppet(Stage):
         directory = self.bed.path("var", "log")
         return [os.path.join(directory, name) for name in os.listdir(directory)]
 
+    @staticmethod
+    def read(path):
+        try:
+            with open(path, "rb") as f:
+                return f.read()
+        except FileNotFoundError:  # rotated away
+            return b""
+
     def prints(self, name, code, memory=USUAL):
         self.open()
         pids, agent = self.pids(), self.daemon.agent()
@@ -68,16 +76,19 @@ class Puppet(Stage):
         self.obeyed()
         self.said += 1
         mark = f"still here {self.said}"
-        self.tell(f"os.write(1, b'\\n{mark}\\n')")
-        self.obeyed()
-        until(lambda: any(mark.encode() in open(path, "rb").read() for path in self.logs()), 60, f"{mark!r} in agent.log")
+
+        def logged():  # said until it is there: what comes while a new file is waited for may be lost
+            self.tell(f"os.write(1, b'\\n{mark}\\n')")
+            self.obeyed()
+            time.sleep(0.05)
+            return any(mark.encode() in self.read(path) for path in self.logs())
+        until(logged, 60, f"{mark!r} in agent.log")
         cost = self.watch.cost()
-        size = sum(os.path.getsize(path) for path in self.logs())
+        size = sum(len(self.read(path)) for path in self.logs())
         self.table.add("agent's output", name, "agent.log bounded and clean", f"{size / MIB:.1f} MiB of logs", cost)
         assert size <= (LOG_FILES + 1) * 2 * LOG_SIZE, f"agent.log takes {size}"
         for path in self.logs():
-            with open(path, "rb") as f:
-                data = f.read()
+            data = self.read(path)
             data.decode("utf-8")
             assert not re.search(rb"[\0-\x08\x0b-\x1f\x7f]", data), f"control characters in {path}"
         within(cost, memory)

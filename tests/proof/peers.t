@@ -50,6 +50,49 @@ def user():
         attacks(tls_stage("user", "tls", {}), GROUPS_OF_TLS, quick=True)
 
 
+def sent_away(what, act):
+    """A server that wants us gone for ever gets a day at most; the agent runs on."""
+    import json
+    from bed import Bed
+    from peers import L, Front
+    from tap import until
+    with Bed(USERS[0]) as bed:
+        front = Front(1)
+        front.attack(act)
+        daemon = bed.daemon(front.url)
+        agent_pid = daemon.agent()
+        front.wait(30)
+
+        def state():
+            said = json.loads(bed.ctl("-j", "status")[1])["server"]
+            return said if said["state"] == "not connected" or "next_try_ms" in said else None
+        said = until(state, 10, f"opampctl status to say when it tries again after: {what}")
+        wait = said.get("next_try_ms", 0)
+        print(f"# {what}: {wait / 1000:.0f} s, {said.get('reason')}", flush=True)
+        assert wait <= L["LIMIT_RETRY_AFTER_MS"], f"{wait} ms"
+        assert daemon.agent() == agent_pid, "the agent's pid"
+        front.end()
+
+
+def away():
+    from peers import opamp
+    from server_attacks import answers
+
+    def unavailable(p):
+        p.begin()
+        m = opamp.ServerToAgent()
+        m.error_response.type = 2
+        m.error_response.retry_info.retry_after_nanoseconds = 2 ** 64 - 1
+        p.message(m)
+        return p.outcome()
+    values = ("99999999999999999999999", "86401", "-1", "Fri, 31 Dec 9999 23:59:59 GMT", "1e9", "")
+    made = [(f"HTTP {status}, Retry-After: {v or 'none'}",
+             answers(b"HTTP/1.1 %d Later\r\nRetry-After: %s\r\nContent-Length: 0\r\n\r\n" % (status, v.encode())))
+            for status, v in zip((503, 429, 503, 503, 429, 503), values)]
+    made.append(("UNAVAILABLE for 584 years", unavailable))
+    return [(f"states: sent away: {what}", lambda a=(what, act): sent_away(*a)) for what, act in made]
+
+
 def authority_removed(stage):
     """The authority is taken out of the file, and put back."""
     from tap import until
@@ -108,7 +151,7 @@ def names():
 def one(part):
     from tap import run
     users_made()
-    run({"server": lambda: server(["frames", "protobuf", "HTTP"]), "states": lambda: server(["states", "floods"]), "offers": offers,
+    run({"server": lambda: server(["frames", "protobuf", "HTTP"]), "states": lambda: server(["states", "floods"]) + away(), "offers": offers,
          "tls": tls, "agent": agent, "output": output, "names": names, "user": user}[part]())
 
 
