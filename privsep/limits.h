@@ -109,14 +109,15 @@
 #define LIMIT_CONTROL_GROUPS      1024       /* groups of a client that are looked at */
 
 /* opamphub. */
-#define LIMIT_HUB_MESSAGE (64 * MIB)  /* an agent's message; settable: --message-limit */
-#define LIMIT_HUB_REPORT  (72 * MIB)  /* a report on its way to the store: it may grow a little as JSON */
-#define LIMIT_HUB_CONFIG  (17 * MIB)  /* one version of a configuration */
-#define LIMIT_HUB_CUSTOM  (1 * MIB)   /* a custom message, either way */
-#define LIMIT_HUB_BATCH   (256 * KIB) /* a list of conversations */
-#define LIMIT_HUB_AGENTS  20000       /* known; settable: --max-agents */
-#define LIMIT_HUB_EVENTS  200         /* kept for each agent */
-#define LIMIT_HUB_SEARCH  256         /* bytes of a search */
+#define LIMIT_HUB_MESSAGE (64 * MIB) /* an agent's message; settable: --message-limit */
+#define LIMIT_HUB_REPORT                                                                           \
+	(72 * MIB) /* a report on its way to the store: it may grow a little as JSON */
+#define LIMIT_HUB_CONFIG (17 * MIB)  /* one version of a configuration */
+#define LIMIT_HUB_CUSTOM (1 * MIB)   /* a custom message, either way */
+#define LIMIT_HUB_BATCH  (256 * KIB) /* a list of conversations */
+#define LIMIT_HUB_AGENTS 20000       /* known; settable: --max-agents */
+#define LIMIT_HUB_EVENTS 200         /* kept for each agent */
+#define LIMIT_HUB_SEARCH 256         /* bytes of a search */
 
 /* Time. */
 #define LIMIT_BACKOFF_CHILD_MS  60000    /* restart of a dead child grows to this, and never ends */

@@ -470,7 +470,7 @@ struct msg_effective {
 	MESSAGE(LINK_OUTPUT, P(PARENT), P(LINK), msg_output, 0, FD_PIPE,                           \
 	    "the reading end of one stream of the agent's output")                                 \
 	MESSAGE(LINK_SECRET, P(PARENT), P(LINK), msg_secret, 0, FD_MEMFD,                          \
-	    "a secret file that is not yours: your predecessor's, or the parent's")               \
+	    "a secret file that is not yours: your predecessor's, or the parent's")                \
 	MESSAGE(LINK_SECRET_NEXT, P(LINK), P(PARENT), msg_none, 0, FD_MEMFD,                       \
 	    "the secret file for the next start; the parent looks at its form (link_file.h)")      \
 	MESSAGE(LINK_ROTATE, P(LINK), P(PARENT), msg_none, 0, FD_NONE,                             \

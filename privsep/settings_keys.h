@@ -112,7 +112,8 @@
 	SETTING(ENV, "agent.env", SETTING_MAP, 0, 8192, NULL, NULL, 0, P(PARENT),                  \
 	    "the agent's whole environment: nothing of opampd's is passed on")                     \
 	SETTING(RUN_AS, "agent.run_as", SETTING_USER, 0, 64, NULL, "_opampd_agent", 0, P(PARENT),  \
-	    "own key: the agent's user; not root, none of opampd's own; ignored when opampd was started by an ordinary " \
+	    "own key: the agent's user; not root, none of opampd's own; ignored when opampd was "  \
+	    "started by an ordinary "                                                              \
 	    "user")                                                                                \
 	SETTING(GROUPS, "agent.groups", SETTING_LIST, 0, 64, NULL, NULL, 0, P(PARENT),             \
 	    "own key: further groups, such as adm or systemd-journal, to read logs")               \
