@@ -99,6 +99,8 @@ on_event(struct match *m, const yaml_event_t *e)
 		return on_node(m, &got);
 	case YAML_MAPPING_END_EVENT:
 	case YAML_SEQUENCE_END_EVENT:
+		if (m->depth == 0) /* nothing is open */
+			return differs(m, m->root);
 		top = &m->stack[--m->depth];
 		return top->next == parts_of(top->node) ? 0 : differs(m, top->node);
 	case YAML_ALIAS_EVENT: /* no tree has one */

@@ -164,7 +164,8 @@ put_components(struct report *p)
 		p->agent.components_hash = b;
 		return came;
 	}
-	if (p->agent.components_hash.data != NULL && b.len == p->agent.components_hash.len &&
+	if (b.data != NULL && p->agent.components_hash.data != NULL &&
+	    b.len == p->agent.components_hash.len &&
 	    memcmp(b.data, p->agent.components_hash.data, b.len) == 0)
 		return 0;
 	r = store_components_known(p->f->store, b, copy_components, p, p->err);

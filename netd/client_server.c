@@ -135,7 +135,7 @@ files_of(const Opamp__Proto__V1__AgentRemoteConfig *r, struct offer *o, struct e
 	size_t i, n = map == NULL ? 0 : map->n_config_map;
 
 	o->hash = (struct offer_part){(const char *)r->config_hash.data, r->config_hash.len};
-	if (make_room(o, n, err) == -1)
+	if (make_room(o, n, err) == -1 || o->files == NULL)
 		return -1;
 	for (i = 0; i < n; i++) {
 		const Entry *e = map->config_map[i];
