@@ -9,7 +9,7 @@ import tempfile
 
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 HELPERS = ["netd", "connect", "link", "confd", "merge", "procd"]
-MANS = ["opampd.8", "opampctl.8", "opampd.yaml.5", "opampd-sandbox.7"]
+MANS = ["opampd.8", "opampctl.8", "opamphub.8", "opampd.yaml.5", "opampd-sandbox.7"]
 
 
 class Tap:
@@ -36,7 +36,8 @@ def files(dest):
 
 
 def check_files(tap, dest):
-    expected = {"usr/local/sbin/opampd": 0o755, "usr/local/bin/opampctl": 0o755,
+    expected = {"usr/local/sbin/opampd": 0o755, "usr/local/sbin/opamphub": 0o755,
+                "usr/local/libexec/opampd/opamphub-front": 0o755, "usr/local/libexec/opampd/opamphub-store": 0o755, "usr/local/bin/opampctl": 0o755,
                 "usr/local/share/bash-completion/completions/opampctl": 0o644,
                 "usr/local/share/doc/opampd/examples/opampd.yaml.example": 0o644}
     for name in ("README.md", "LICENSE", "threat-model.md", "messages.md"):

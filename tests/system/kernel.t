@@ -13,6 +13,7 @@ import proc
 import tap
 from bed import BUILD, DAEMONS, NOBODY, ROOT, Bed, for_all, users_made
 from opampserver import APPLIED
+from prison_state import FITTED
 from tap import same, until
 
 POLICY = json.loads(subprocess.run([os.path.join(BUILD, "tools", "policy")], check=True, capture_output=True).stdout)
@@ -62,13 +63,19 @@ def check_rights(pid, capabilities, bounding):
     same(s["Seccomp"], "2", "seccomp mode")
 
 
-def check_limits(pid, policy):
-    now = limits(pid)
+def fitted(pid, name, key):
+    """The policy's, or what the settings make of it (fit_limits in privsep/child.c)."""
+    made = FITTED.get((name, key), POLICY[name][key])
+    return made(pid) if callable(made) else made
+
+
+def check_limits(pid, name):
+    now, policy = limits(pid), POLICY[name]
     same(now["Max core file size"], ("0", "0"), "core files")
     if policy["nofile"]:
-        same(now["Max open files"], (str(policy["nofile"]),) * 2, "open files")
+        same(now["Max open files"], (str(fitted(pid, name, "nofile")),) * 2, "open files")
     if policy["fsize"]:
-        same(now["Max file size"], (str(policy["fsize"]),) * 2, "file size")
+        same(now["Max file size"], (str(fitted(pid, name, "fsize")),) * 2, "file size")
     if policy["data"] and not SANITIZED:
         same(now["Max data size"], (str(policy["data"]),) * 2, "data")
     if policy["nproc"] >= 0 and not SANITIZED:
@@ -131,7 +138,7 @@ def check_child(pid, name, user, bed):
     groups = [ids(user, "agent")[1]] if name == "confd" and user == "root" else []
     check_ids(pid, uid, gid, groups)
     check_rights(pid, policy["capabilities"] if user == "root" else 0, 0 if user == "root" else None)
-    check_limits(pid, policy)
+    check_limits(pid, name)
     if ROOT:
         check_namespaces(pid, user, policy)
         check_memory(pid)

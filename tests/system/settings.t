@@ -88,7 +88,7 @@ OWN = {
     "agent.instance_id": [("12345", "not a UUID")],
     "agent.config_name": [("a/b.yaml", "a plain file name belongs here"), ("\"\"", "empty")],
     "agent.run_as": [("root", "root is refused"), ("no_such_user", "there is no user no_such_user in /etc/passwd; make it: useradd"),
-                     ("_opampd_net", "opampd's own")],
+                     ("_opampd_net", "of another process of opampd")],
     "agent.automatic_config_rollback": [("false", "must be true")],
     "server.tls.ca_file": [("/nonexistent/x.pem", "/nonexistent: No such file")],
     "server.tls.cert_file": [("/etc/passwd", "go together")],
