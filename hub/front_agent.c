@@ -239,6 +239,7 @@ act(struct conversation *c, const Report *m)
 {
 	unsigned flags = 0;
 	int first = !c->begun, news;
+	struct error err;
 
 	c->heard = 1;
 	c->heard_s = c->alive_s = c->front->now_s;
@@ -248,6 +249,10 @@ act(struct conversation *c, const Report *m)
 	}
 	if (!first && m->sequence_num != c->sequence + 1)
 		flags |= REPORT_GAP;
+	if (report_check(m, &err) == -1) {
+		answer_error(c->peer, c->uid, 0, err.text);
+		return 0;
+	}
 	news = first || c->twin || flags != 0 || m->flags != 0 ||
 	       m->capabilities != c->capabilities || report_has_parts(m);
 	c->sequence = m->sequence_num;

@@ -25,10 +25,16 @@ report_has_parts(const Report *m)
 	       m->available_components != NULL || m->connection_settings_status != NULL;
 }
 
+/* Cut between two characters when it is longer than the store takes. */
 static void
 put_text(struct record_writer *w, uint16_t key, const char *text)
 {
-	record_put_string(w, key, text == NULL ? "" : text);
+	size_t n = text == NULL ? 0 : strlen(text);
+
+	if (n > LIMIT_HUB_TEXT)
+		for (n = LIMIT_HUB_TEXT; n > 0 && ((unsigned char)text[n] & 0xc0) == 0x80;)
+			n--;
+	record_put(w, key, 0, 0, text == NULL ? "" : text, n);
 }
 
 static void
@@ -146,6 +152,31 @@ put_components(
 		return -1;
 	put_bytes(w, KEY_COMPONENTS_HASH, &c->hash);
 	return 0;
+}
+
+static int
+hash_fits(const ProtobufCBinaryData *hash, const char *what, struct error *err)
+{
+	return hash->len <= LIMIT_CONFIG_HASH
+		   ? 0
+		   : error_set(err, "%s of %zu bytes: at most %u are taken", what, hash->len,
+			 LIMIT_CONFIG_HASH);
+}
+
+int
+report_check(const Report *m, struct error *err)
+{
+	if (m->remote_config_status != NULL &&
+	    hash_fits(&m->remote_config_status->last_remote_config_hash,
+		"remote_config_status.last_remote_config_hash", err) == -1)
+		return -1;
+	if (m->available_components != NULL &&
+	    hash_fits(&m->available_components->hash, "available_components.hash", err) == -1)
+		return -1;
+	return m->connection_settings_status == NULL
+		   ? 0
+		   : hash_fits(&m->connection_settings_status->last_connection_settings_hash,
+			 "connection_settings_status.last_connection_settings_hash", err);
 }
 
 int

@@ -10,6 +10,9 @@
 /* Does it say anything but that the agent lives? */
 int report_has_parts(const Opamp__Proto__V1__AgentToServer *m);
 
+/* Is it one that the store takes?  -1: err says what is not. */
+int report_check(const Opamp__Proto__V1__AgentToServer *m, struct error *err);
+
 /* The parts that came, as entries of a REPORT.  -1: out of memory. */
 int report_put(
     struct record_writer *w, const Opamp__Proto__V1__AgentToServer *m, struct error *err);

@@ -4,6 +4,7 @@
  */
 #include "pb_json.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,6 +41,13 @@ enum_name(const ProtobufCEnumDescriptor *d, int value)
 	return json_string_nocheck(v->name);
 }
 
+/* JSON has no word for what is no number. */
+static json_t *
+number_of(double d)
+{
+	return isfinite(d) ? json_real(d) : json_null();
+}
+
 /* One value; at points to it as protobuf-c keeps it. */
 static json_t *
 value_of(Field *f, const void *at)
@@ -59,9 +67,9 @@ value_of(Field *f, const void *at)
 	case PROTOBUF_C_TYPE_FIXED64:
 		return json_integer((json_int_t) * (const int64_t *)at);
 	case PROTOBUF_C_TYPE_FLOAT:
-		return json_real((double)*(const float *)at);
+		return number_of((double)*(const float *)at);
 	case PROTOBUF_C_TYPE_DOUBLE:
-		return json_real(*(const double *)at);
+		return number_of(*(const double *)at);
 	case PROTOBUF_C_TYPE_BOOL:
 		return json_boolean(*(const protobuf_c_boolean *)at);
 	case PROTOBUF_C_TYPE_ENUM:

@@ -29,6 +29,7 @@ static const struct syscall_rule syscalls[] = {
 	UNSEEN("a connection that breaks while it is written")),
     CALL("readv", "connections, and the other process"),
     CALL("writev", "connections, and the other process"),
+    CALL("getpid", "OpenSSL's random numbers: has it been forked?"),
     CALL("read", "connections with TLS"),
     CALL("write", "connections with TLS, the word that we are ready"),
     END_OF_CALLS,

@@ -112,8 +112,10 @@
 #define LIMIT_HUB_MESSAGE (64 * MIB) /* an agent's message; settable: --message-limit */
 #define LIMIT_HUB_REPORT                                                                           \
 	(72 * MIB) /* a report on its way to the store: it may grow a little as JSON */
-#define LIMIT_HUB_CONFIG (17 * MIB)  /* one version of a configuration */
-#define LIMIT_HUB_CUSTOM (1 * MIB)   /* a custom message, either way */
+#define LIMIT_HUB_CONFIG (17 * MIB) /* one version of a configuration */
+#define LIMIT_HUB_CUSTOM (1 * MIB)  /* a custom message, either way */
+#define LIMIT_HUB_TEXT                                                                             \
+	(16 * KIB) /* an agent's words in a list (errors, status): cut; whole elsewhere */
 #define LIMIT_HUB_BATCH  (256 * KIB) /* a list of conversations */
 #define LIMIT_HUB_AGENTS 20000       /* known; settable: --max-agents */
 #define LIMIT_HUB_EVENTS 200         /* kept for each agent */

@@ -1,11 +1,16 @@
 #!/usr/bin/python3
 """opamphub towards agents: OpAMP by WebSocket and plain HTTP, requirement by requirement."""
 import gzip
+import http.client
+import json
 import os
 import signal
 import socket
+import ssl
 import struct
+import subprocess
 import sys
+import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
@@ -209,6 +214,32 @@ def nested():
     a.receive()
     a.frame(b"\0" + a.message().SerializeToString() + b"\x12\x00" * 10)
     bad_request(a.receive())
+
+
+def long_words():
+    """What an agent says at length is kept short where it is listed, and ends nobody."""
+    a = HUB.agent()
+    a.hello()
+    pids = HUB.children()
+    a.say(health=opamp.ComponentHealth(healthy=False, last_error="\u20ac" * 100_000, status="s" * 300_000))
+    seen = HUB.seen(a.uid)
+    assert 10_000 < len(seen["last_error"].encode()) <= 16384 and set(seen["last_error"]) == {"\u20ac"}, len(seen["last_error"])
+    a.config_status(b"h", FAILED, "e" * 1_000_000)
+    for parts in ({"remote_config_status": opamp.RemoteConfigStatus(last_remote_config_hash=b"x" * 65537)},
+                  {"available_components": opamp.AvailableComponents(hash=b"x" * 65537)},
+                  {"connection_settings_status": opamp.ConnectionSettingsStatus(last_connection_settings_hash=b"x" * 65537)}):
+        bad_request(a.say(**parts))
+    d = a.description()
+    d.identifying_attributes.add(key="k" * 100_000).value.string_value = "v" * 100_000
+    d.non_identifying_attributes.add(key="nan").value.double_value = float("nan")
+    for value in ("inf", "-inf"):
+        d.non_identifying_attributes.add(key=value).value.double_value = float(value)
+    assert not a.say(agent_description=d).HasField("error_response")
+    effective = opamp.EffectiveConfig()
+    effective.config_map.config_map["n" * 100_000].content_type = "t" * 100_000
+    assert not a.say(effective_config=effective).HasField("error_response")
+    a.say(custom_message=opamp.CustomMessage(capability="c" * 100_000))
+    same(HUB.children(), pids, "both processes live")
 
 
 def uids():
@@ -461,6 +492,62 @@ def credentials():
         assert "fedcba9876543210" not in hub.log()
 
 
+def tls():
+    with tempfile.TemporaryDirectory(prefix="opamphub-tls-", dir="/opt" if hub_bed.ROOT else None) as place:
+        os.chmod(place, 0o755)
+
+        def made(name, *more):
+            paths = [os.path.join(place, f"{name}.{kind}") for kind in ("cert", "key")]
+            subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-out", paths[0], "-keyout", paths[1], "-days", "2",
+                            "-subj", f"/CN={name}", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", *more], check=True, capture_output=True)
+            return paths
+        cert, key = made("hub")
+        mine, my_key = made("web1")
+        with Hub("--agents-tls-cert", cert, "--agents-tls-key", key, "--agents-client-ca", mine, "--page-tls-cert", cert, "--page-tls-key", key) as hub:
+            for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+                context = ssl.create_default_context(cafile=cert)
+                context.minimum_version = context.maximum_version = version
+                page = http.client.HTTPSConnection("localhost", hub.page_port, context=context, timeout=30)
+                page.request("GET", "/api/v1/agents")
+                same(page.getresponse().status, 200, f"the page by {version!r}")
+                page.close()
+                context.load_cert_chain(mine, my_key)
+                a = hub.agent(tls=context, name=str(version))
+                a.hello()
+                a.say(health=opamp.ComponentHealth(healthy=True, last_error="x" * 300_000))
+                page.request("GET", f"/api/v1/agents/{text(a.uid)}")
+                seen = json.loads(page.getresponse().read())
+                page.close()
+                same([seen["connection"]["transport"], seen["connection"]["credential"]], ["wss", "web1"], "a client certificate's name")
+                a.close()
+            bare = ssl.create_default_context(cafile=cert)
+            bare.maximum_version = ssl.TLSVersion.TLSv1_2
+            try:
+                hub.agent(tls=bare)
+                raise AssertionError("an agent without a certificate came in")
+            except (ssl.SSLError, OSError, Closed):
+                pass
+            old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
+            old.set_ciphers("ALL:@SECLEVEL=0")
+            old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+            for port in (hub.agents_port, hub.page_port):
+                try:
+                    old.wrap_socket(socket.create_connection(("127.0.0.1", port), 20))
+                    raise AssertionError("TLS 1.1 was taken")
+                except (ssl.SSLError, OSError):
+                    pass
+                with socket.create_connection(("127.0.0.1", port), 20) as s:
+                    s.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                    s.settimeout(20)
+                    try:
+                        assert b"HTTP" not in s.recv(100), "no plain answer"
+                    except ConnectionResetError:
+                        pass
+            same(len(hub.children()), 2, "both processes live")
+            assert "started anew" not in hub.log(), hub.log()
+
+
 def silence():
     with Hub("--silence", "2") as hub:
         a, p = hub.agent(), Poller(hub)
@@ -608,6 +695,7 @@ def main():
             ("ER-06 a message seen twice is answered twice and processed once", twice),
             ("ST-13 ST-14 malformed reports change nothing", malformed),
             ("ST-13 deep nesting and wrong types", nested),
+            ("ST-13 words without end are cut or refused", long_words),
             ("ID-06 ID-07 uids: wrong ones, asked-for ones", uids),
             ("ID-05 CC-06 two live connections with one uid", twins),
             ("ID-05 one that comes back while its old connection looks alive", dead_twin),
@@ -623,6 +711,7 @@ def main():
             ("HT-01 HT-04 HT-06 HT-09 plain HTTP, gzip both ways", plain_http),
             ("HT-07 disconnects are told", goodbyes),
             ("CC-07 401 before the upgrade", credentials),
+            ("CC-07 TLS for agents and page, client certificates", tls),
             ("CN-14 a token that was taken away: the connection ends, 401", revoked),
             ("HT-08 HB-05 agents that say nothing are asked, and shown as gone", silence),
             ("FR-08 compression is not agreed to", no_compression),
