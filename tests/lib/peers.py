@@ -31,7 +31,7 @@ def limits():
     """{name: number} of privsep/limits.h."""
     found = {"KIB": KIB, "MIB": MIB}
     with open(os.path.join(TREE, "privsep", "limits.h"), encoding="utf-8") as f:
-        text = re.sub(r"/\*.*?\*/", "", f.read(), flags=re.S)
+        text = re.sub(r"/\*.*?\*/", "", f.read(), flags=re.S).replace("\\\n", " ")
     for name, value in re.findall(r"#define\s+(LIMIT_\w+)\s+(.+)", text):
         found[name] = int(eval(value, {"__builtins__": {}}, dict(found)))  # pylint: disable=eval-used
     return found
