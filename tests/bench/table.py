@@ -5,7 +5,8 @@ from measure import Figures
 
 # how far over its bound a row may be before the run fails: what is counted has no noise, a time on a
 # busy machine of somebody else's (BENCH=short) has most
-MARGIN = {"count": (1, 1), "size": (1, 1), "memory": (1.1, 1.1), "time": (1.25, 3), "none": (1, 1)}
+# the short form looks at ten seconds, and a heartbeat that falls into them counts six times
+MARGIN = {"idle count": (1, 6), "idle time": (1.25, 18), "count": (1, 1), "size": (1, 1), "memory": (1.1, 1.1), "time": (1.25, 3), "none": (1, 1)}
 
 
 class Row:
@@ -16,8 +17,8 @@ class Row:
 ROWS = [
     Row("pss", "memory of all its processes (PSS), {settle} s after connecting", "MB", "memory", 7),
     Row("anonymous", "of it anonymous", "MB", "memory", 3.5),
-    Row("cpu", "processor time in an idle minute", "ms", "time", 0.5, 2),
-    Row("wakings", "wake-ups in an idle minute", "", "count", 10, 0),
+    Row("cpu", "processor time in an idle minute", "ms", "idle time", 0.5, 2),
+    Row("wakings", "wake-ups in an idle minute", "", "idle count", 10, 0),
     Row("first-ws", "start to the first message at the server, ws", "ms", "time", 20),
     Row("first-wss", "the same, wss with the system's CA bundle", "ms", "time", 35),
     Row("applied", "a good offer to APPLIED, whole", "ms", "time", None, 0),
