@@ -14,7 +14,7 @@ import proc
 import taken
 from messages_table import RULES, legal
 from taken import BARRIER, CONTENT, TYPE, Case, World, head, memory, plain
-from taken_world import Tally, answers, attack, memories, quiet_memories, setting_of, settled, start_agent
+from taken_world import SANITIZED, Tally, answers, attack, memories, quiet_memories, setting_of, settled, start_agent
 from tap import Skip, same, until
 
 # ---- floods, silence, what is never read
@@ -34,7 +34,7 @@ def valid(w, sender, receiver):
     return found
 
 
-FLOOD_KIB = 96 * 1024  # most that a process may hold while it is flooded
+FLOOD_KIB = (2048 if SANITIZED else 96) * 1024  # most that a process may hold while it is flooded
 
 
 def flood(sender, receiver, seconds, told):
