@@ -30,17 +30,6 @@ fleet_room(void **list, size_t count, size_t *room, size_t size)
 
 /* ---- conversations */
 
-static unsigned
-uid_bucket(const uint8_t uid[16])
-{
-	uint64_t a, b;
-
-	memcpy(&a, uid, 8);
-	memcpy(&b, uid + 8, 8);
-	a = (a ^ b) * 0x9e3779b97f4a7c15u;
-	return (unsigned)(a >> 51) % FLEET_BUCKETS;
-}
-
 struct conv *
 fleet_conv(struct fleet *f, uint32_t number)
 {
@@ -57,7 +46,7 @@ fleet_conv_of(struct fleet *f, const uint8_t uid[16])
 {
 	struct conv *c;
 
-	LIST_FOREACH (c, &f->uids[uid_bucket(uid)], by_uid)
+	LIST_FOREACH (c, &f->uids[uid_hash(uid) % FLEET_BUCKETS], by_uid)
 		if (memcmp(c->uid, uid, 16) == 0)
 			return c;
 	return NULL;
@@ -73,7 +62,7 @@ fleet_conv_new(struct fleet *f, uint32_t number, const uint8_t uid[16])
 	c->number = number;
 	memcpy(c->uid, uid, 16);
 	LIST_INSERT_HEAD(&f->numbers[number % FLEET_BUCKETS], c, by_number);
-	LIST_INSERT_HEAD(&f->uids[uid_bucket(uid)], c, by_uid);
+	LIST_INSERT_HEAD(&f->uids[uid_hash(uid) % FLEET_BUCKETS], c, by_uid);
 	f->figures.conversations++;
 	return c;
 }

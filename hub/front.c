@@ -130,10 +130,6 @@ take_setup(struct front *f, struct error *err)
 	struct record_entry e;
 	size_t pos = 0;
 
-	if (setup_take(&f->setup, err) == -1)
-		return -1;
-	log_set_level(
-	    (enum log_level)record_u64(&f->setup.record, SETUP_LOG_LEVEL, LOG_LEVEL_INFO));
 	f->max_agents = record_u64(&f->setup.record, SETUP_MAX_AGENTS, LIMIT_HUB_AGENTS);
 	f->silence_s = (uint32_t)record_u64(&f->setup.record, SETUP_SILENCE, 90);
 	f->rules = (struct server_rules){"/v1/opamp",
@@ -173,33 +169,18 @@ begin(struct front *f, struct error *err)
 	return front_listen(f, err);
 }
 
-/* Its tables of names want chance, for which it would open a file when the first is made. */
-static void
-seed_json(void)
-{
-	size_t seed = 0;
-
-	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
-		fatal("no random numbers can be had");
-	json_object_seed(seed | 1);
-}
-
 int
 main(void)
 {
 	static struct front f = {.listener = -1};
 	struct error err;
 
-	log_init("hub-front", LOG_SINK_STDERR, LOG_LEVEL_INFO);
-	(void)signal(SIGPIPE, SIG_IGN);
-	seed_json();
-	tzset(); /* before the sandbox: it reads a file */
+	setup_begin(&f.setup, "hub-front");
 	TAILQ_INIT(&f.due);
 	if (take_setup(&f, &err) == -1 || begin(&f, &err) == -1 ||
 	    hub_sandbox(&policy_hub_front, &f.setup, -1, &err) == -1)
 		fatal("%s", err.text);
-	if (write(SETUP_FD_ALIVE, "r", 1) != 1)
-		fatal("telling opamphub that we are ready failed");
+	setup_ready();
 	(void)event_base_dispatch(f.base);
 	_exit(0);
 }

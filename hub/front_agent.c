@@ -16,17 +16,6 @@ typedef Opamp__Proto__V1__AgentToServer Report;
 
 /* ---- finding and making */
 
-static unsigned
-uid_bucket(const uint8_t uid[16])
-{
-	uint64_t a, b;
-
-	memcpy(&a, uid, 8);
-	memcpy(&b, uid + 8, 8);
-	a = (a ^ b) * 0x9e3779b97f4a7c15u;
-	return (unsigned)(a >> 51) % FRONT_BUCKETS;
-}
-
 struct conversation *
 conversation_find(struct front *f, uint32_t number)
 {
@@ -43,7 +32,7 @@ find_uid(struct front *f, const uint8_t uid[16], const struct conversation *but)
 {
 	struct conversation *c;
 
-	LIST_FOREACH (c, &f->uids[uid_bucket(uid)], by_uid)
+	LIST_FOREACH (c, &f->uids[uid_hash(uid) % FRONT_BUCKETS], by_uid)
 		if (c != but && memcmp(c->uid, uid, 16) == 0)
 			return c;
 	return NULL;
@@ -63,7 +52,7 @@ begin(struct peer *p, const uint8_t uid[16])
 	memcpy(c->uid, uid, 16);
 	STAILQ_INIT(&c->queue);
 	LIST_INSERT_HEAD(&f->numbers[c->number % FRONT_BUCKETS], c, by_number);
-	LIST_INSERT_HEAD(&f->uids[uid_bucket(uid)], c, by_uid);
+	LIST_INSERT_HEAD(&f->uids[uid_hash(uid) % FRONT_BUCKETS], c, by_uid);
 	return c;
 }
 
@@ -148,7 +137,7 @@ agent_pong(struct peer *p)
 	if (!c->pinged)
 		return;
 	c->pinged = 0;
-	LIST_FOREACH (other, &f->uids[uid_bucket(c->uid)], by_uid)
+	LIST_FOREACH (other, &f->uids[uid_hash(c->uid) % FRONT_BUCKETS], by_uid)
 		if (other != c && other->twin_by_s != 0 && memcmp(other->uid, c->uid, 16) == 0) {
 			other->twin_by_s = 0;
 			other->twin = 1;

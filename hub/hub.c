@@ -3,6 +3,8 @@
  */
 #include "hub.h"
 
+#include <string.h>
+
 static const char digits[] = "0123456789abcdef";
 
 void
@@ -15,6 +17,17 @@ hex_text(char *text, const uint8_t *data, size_t len)
 		text[2 * i + 1] = digits[data[i] & 15];
 	}
 	text[2 * len] = '\0';
+}
+
+unsigned
+uid_hash(const uint8_t uid[16])
+{
+	uint64_t a, b;
+
+	memcpy(&a, uid, 8);
+	memcpy(&b, uid + 8, 8);
+	a = (a ^ b) * 0x9e3779b97f4a7c15u;
+	return (unsigned)(a >> 51);
 }
 
 static int

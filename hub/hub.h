@@ -18,6 +18,9 @@ void uid_text(char text[UID_TEXT], const uint8_t uid[16]);
 /* The canonical form, either case.  -1: it is not. */
 int uid_read(uint8_t uid[16], const char *text, size_t len);
 
+/* For tables by uid. */
+unsigned uid_hash(const uint8_t uid[16]);
+
 /* ASCII only; the rest stays. */
 static inline char
 lower(char c)

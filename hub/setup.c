@@ -3,23 +3,52 @@
  */
 #include "setup.h"
 
+#include <signal.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
+#include <jansson.h>
+
 #include "privsep/limits.h"
+#include "privsep/log.h"
 #include "privsep/memfd.h"
 
-int
-setup_take(struct setup *s, struct error *err)
+/* jansson's tables of names want chance, for which it would open a file when the first is made. */
+static void
+seed_json(void)
 {
+	size_t seed = 0;
+
+	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
+		fatal("no random numbers can be had");
+	json_object_seed(seed | 1);
+}
+
+void
+setup_begin(struct setup *s, const char *name)
+{
+	struct error err;
 	size_t len;
 
-	if (memfd_read(SETUP_FD_RECORD, LIMIT_SETTINGS_RECORD, &s->data, &len, err) == -1 ||
-	    record_open(&s->record, s->data, len, err) == -1)
-		return error_prefix(err, "what opamphub hands over");
+	log_init(name, LOG_SINK_STDERR, LOG_LEVEL_INFO);
+	(void)signal(SIGPIPE, SIG_IGN);
+	seed_json();
+	tzset(); /* it reads a file */
+	if (memfd_read(SETUP_FD_RECORD, LIMIT_SETTINGS_RECORD, &s->data, &len, &err) == -1 ||
+	    record_open(&s->record, s->data, len, &err) == -1)
+		fatal("what opamphub hands over: %s", err.text);
 	close(SETUP_FD_RECORD);
-	return 0;
+	log_set_level((enum log_level)record_u64(&s->record, SETUP_LOG_LEVEL, LOG_LEVEL_INFO));
+}
+
+void
+setup_ready(void)
+{
+	if (write(SETUP_FD_ALIVE, "r", 1) != 1)
+		fatal("telling opamphub that we are ready failed");
 }
 
 int

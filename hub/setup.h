@@ -39,8 +39,14 @@ struct setup {
 	char *data;
 };
 
-/* Reads and checks SETUP_FD_RECORD; the record lives as long as the setup. */
-int setup_take(struct setup *s, struct error *err);
+/*
+ * The beginning of either process, before its sandbox: its log, what libraries would open files for
+ * later, and SETUP_FD_RECORD, checked, which lives as long as the setup.  Fatal on any error.
+ */
+void setup_begin(struct setup *s, const char *name);
+
+/* The word to the parent: the sandbox is in force, and we serve. */
+void setup_ready(void);
 
 /* The name of the token (not terminated, borrowed) that is shown, or -1: none of them.  Constant time. */
 int setup_token(const struct setup *s, const char *shown, const char **name, size_t *name_len);

@@ -375,10 +375,7 @@ list_rows(struct store *s, const char *where, const struct agent_query *q,
 	int r;
 
 	(void)snprintf(text, sizeof(text),
-	    "SELECT uid, name, version, first_seen, last_seen, connected_since, transport, address,"
-	    " credential, gone_why, capabilities, healthy, started, last_error, status,"
-	    " config_status, config_hash, config_error, due, due_since, components_hash,"
-	    " settings_status, settings_hash, settings_error, parts FROM agents %s"
+	    "SELECT " AGENT_COLUMNS ", parts FROM agents %s"
 	    " ORDER BY %s%s, uid%s LIMIT ?4 OFFSET ?5",
 	    where, order, down, down);
 	if (sqlite3_prepare_v2(s->db, text, -1, &st, NULL) != SQLITE_OK)

@@ -61,11 +61,6 @@ static const char *const migrations[] = {
 
 #define MIGRATIONS (sizeof(migrations) / sizeof(migrations[0]))
 
-#define AGENT_COLUMNS                                                                              \
-	"uid, name, version, first_seen, last_seen, connected_since, transport, address,"          \
-	" credential, gone_why, capabilities, healthy, started, last_error, status,"               \
-	" config_status, config_hash, config_error, due, due_since, components_hash,"              \
-	" settings_status, settings_hash, settings_error"
 #define VERSION_COLUMNS "id, configuration, number, created, author, comment, hash"
 
 static const char *const text_of[SQL_COUNT] = {

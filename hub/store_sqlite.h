@@ -9,6 +9,13 @@
 
 #include "store.h"
 
+/* As agent_of reads them; "parts" comes after. */
+#define AGENT_COLUMNS                                                                              \
+	"uid, name, version, first_seen, last_seen, connected_since, transport, address,"          \
+	" credential, gone_why, capabilities, healthy, started, last_error, status,"               \
+	" config_status, config_hash, config_error, due, due_since, components_hash,"              \
+	" settings_status, settings_hash, settings_error"
+
 /* One line for each statement that is kept prepared. */
 enum statement {
 	SQL_BEGIN,

@@ -74,34 +74,16 @@ begin(struct storeproc *p, struct error *err)
 	return web_serve(p->web, p->fleet, err);
 }
 
-/* Its tables of names want chance, for which it would open a file when the first is made. */
-static void
-seed_json(void)
-{
-	size_t seed = 0;
-
-	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
-		fatal("no random numbers can be had");
-	json_object_seed(seed | 1);
-}
-
 int
 main(void)
 {
 	static struct storeproc p;
 	struct error err;
 
-	log_init("hub-store", LOG_SINK_STDERR, LOG_LEVEL_INFO);
-	(void)signal(SIGPIPE, SIG_IGN);
-	seed_json();
-	tzset(); /* before the sandbox: it reads a file */
-	if (setup_take(&p.setup, &err) == -1)
-		fatal("%s", err.text);
-	log_set_level((enum log_level)record_u64(&p.setup.record, SETUP_LOG_LEVEL, LOG_LEVEL_INFO));
+	setup_begin(&p.setup, "hub-store");
 	if (begin(&p, &err) == -1)
 		fatal("%s", err.text);
-	if (write(SETUP_FD_ALIVE, "r", 1) != 1)
-		fatal("telling opamphub that we are ready failed");
+	setup_ready();
 	(void)event_base_dispatch(p.base);
 	hub_store_close(p.store);
 	_exit(0);
