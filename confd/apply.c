@@ -290,8 +290,10 @@ apply_run(struct apply *a, uint32_t how, uint64_t generation)
 	if (generation != a->run_generation)
 		apply_show(a, generation);
 	a->run_generation = generation;
-	if (how == RUN_RESTART)
+	if (how == RUN_RESTART) {
 		a->run_start = 0;
+		a->to_end = a->agent.proc.start;
+	}
 	a->well_since_ms = 0;
 	a->ops->timer(a->ctx, APPLY_TIMER_SETTLE, 0);
 	a->ops->run(a->ctx, &m);
@@ -427,8 +429,8 @@ apply_timeout(struct apply *a, enum apply_timer t)
 		break;
 	case APPLY_TIMER_AGAIN:
 		a->held = 0;
-		if (a->phase == APPLY_IDLE && a->switched) /* it could not before */
-			apply_go_back(a);
+		if ((a->phase == APPLY_IDLE || a->phase == APPLY_ROLLBACK) && a->switched)
+			apply_go_back(a); /* it could not before */
 		apply_next(a);
 		break;
 	case APPLY_TIMERS:

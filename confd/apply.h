@@ -154,8 +154,9 @@ struct apply {
 	int waiting;                       /* nothing to run before the server sends something */
 	uint64_t run_generation;           /* what procd was last told; 0 = to stop */
 	uint64_t token;
-	int obeyed;    /* procd has repeated it */
-	uint64_t next; /* generation number */
+	int obeyed;      /* procd has repeated it */
+	uint32_t to_end; /* the start that the last RUN_RESTART found */
+	uint64_t next;   /* generation number */
 
 	/* the attempt */
 	struct apply_attempt try;

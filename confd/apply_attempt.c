@@ -116,6 +116,8 @@ apply_attempt_identity(struct apply *a, int trusted)
 	if (a->set.accepts &&
 	    store_generation_remote(a->store, a->committed, &remote, &len, &err) == -1) {
 		log_warn("%s", err.text);
+		a->recompose = 1; /* one error of the disk may pass */
+		apply_hold(a, APPLY_AGAIN_MS);
 		return;
 	}
 	a->try.remote = (struct apply_bytes){.data = remote, .len = len};

@@ -26,6 +26,13 @@ prove(struct apply *a, uint64_t generation)
 	}
 }
 
+/* What the server sent is no part of it any more: it is to offer anew when it may. */
+static int
+takes_back(const struct apply *a)
+{
+	return !a->try.has_offer && !a->set.accepts && a->told.status != CONFIG_UNSET;
+}
+
 static int
 write_commit(struct apply *a, uint64_t generation, struct error *err)
 {
@@ -35,8 +42,8 @@ write_commit(struct apply *a, uint64_t generation, struct error *err)
 	st->trial = 0;
 	st->phase = PHASE_IDLE;
 	st->stopped = 0;
-	if (a->try.has_offer) {
-		st->status = CONFIG_APPLIED;
+	if (a->try.has_offer || takes_back(a)) {
+		st->status = a->try.has_offer ? CONFIG_APPLIED : CONFIG_UNSET;
 		st->passing = 0;
 		st->failed_at_ns = 0;
 		st->message_len = 0;
@@ -54,7 +61,7 @@ apply_commit(struct apply *a)
 {
 	struct error err;
 	uint64_t generation = a->try.generation;
-	int has_offer = a->try.has_offer;
+	int has_offer = a->try.has_offer, back = takes_back(a);
 
 	if (write_commit(a, generation, &err) == -1) {
 		apply_fail(a, 1, "it works, but that cannot be written down: %s", err.text);
@@ -74,10 +81,12 @@ apply_commit(struct apply *a)
 		bytes_free(&a->committed_hash);
 	if (has_offer)
 		apply_tell(a, CONFIG_APPLIED, a->try.hash.data, a->try.hash.len, "", 0);
+	else if (back)
+		apply_tell(a, CONFIG_UNSET, "", 0, "", 0);
 	a->try.generation = 0;
 	apply_drop(a, NULL);
 	prove(a, generation);
-	if (has_offer)
+	if (has_offer || back)
 		a->ops->status(a->ctx);
 	apply_enter(a, APPLY_IDLE);
 	apply_next(a);
@@ -101,10 +110,16 @@ void
 apply_commit_base(struct apply *a)
 {
 	struct error err;
+	int back = takes_back(a);
 
 	if (write_commit(a, a->base, &err) == -1) {
 		log_error("%s", err.text); /* it runs on; the next start puts it together again */
+		a->well_since_ms = 0;      /* not with each word of the agent's */
 		return;
+	}
+	if (back) {
+		apply_tell(a, CONFIG_UNSET, "", 0, "", 0);
+		a->ops->status(a->ctx);
 	}
 	log_info("generation %llu is committed", (unsigned long long)a->base);
 	a->committed = a->base;
@@ -118,8 +133,8 @@ apply_commit_base(struct apply *a)
 /* ---- not kept */
 
 /* Nothing is put together anew for a while, which grows each time. */
-static void
-hold(struct apply *a, uint64_t ms)
+void
+apply_hold(struct apply *a, uint64_t ms)
 {
 	unsigned i;
 
@@ -152,7 +167,7 @@ try_again(struct apply *a)
 	if (!a->fail_passing || (a->try.generation != 0 && a->again + 1 >= APPLY_TRIALS))
 		return;
 	a->recompose = 1;
-	hold(a, a->try.generation != 0 ? APPLY_RETRY_MS : APPLY_AGAIN_MS);
+	apply_hold(a, a->try.generation != 0 ? APPLY_RETRY_MS : APPLY_AGAIN_MS);
 }
 
 static void
@@ -184,7 +199,7 @@ base_failed(struct apply *a)
 	log_error("the agent has nothing to run on: %s", a->fail_text);
 	(void)snprintf(a->local_error, sizeof(a->local_error), "%s", a->fail_text);
 	apply_drop(a, a->fail_text);
-	hold(a, APPLY_AGAIN_MS);
+	apply_hold(a, APPLY_AGAIN_MS);
 	apply_enter(a, APPLY_IDLE);
 	if (a->pending.data != NULL)
 		apply_take_pending(a);
@@ -193,7 +208,7 @@ base_failed(struct apply *a)
 /*
  * The agent was not touched yet: then it is not touched now.  What a start is called is not always what it
  * has read: it may have started by itself after the file was put in place and before procd was told, and
- * then confd ended.
+ * then confd ended.  And a procd that never had an order (token 0) knows of no reload.
  */
 static int
 still_runs(struct apply *a, uint64_t back, uint64_t in_place)
@@ -201,7 +216,7 @@ still_runs(struct apply *a, uint64_t back, uint64_t in_place)
 	const struct msg_state *p = &a->agent.proc;
 
 	if (a->run_generation == 0)
-		return p->state == AGENT_RUNNING && p->generation == back &&
+		return p->state == AGENT_RUNNING && p->generation == back && p->token != 0 &&
 		       (in_place == back || p->started_ns < a->try.made_ns);
 	return apply_same_text(a, a->run_generation, back);
 }
@@ -227,11 +242,14 @@ apply_back_later(struct apply *a)
 static void
 stuck(struct apply *a, const struct error *err)
 {
+	static const char barred[] =
+	    "; and the agent cannot be put back on the configuration before";
 	size_t len = strlen(a->fail_text);
 
 	log_error("going back: %s", err->text);
-	(void)snprintf(a->fail_text + len, sizeof(a->fail_text) - len,
-	    "; and the agent cannot be put back on the configuration before: %s", err->text);
+	if (strstr(a->fail_text, barred) == NULL) /* else it is the second try */
+		(void)snprintf(
+		    a->fail_text + len, sizeof(a->fail_text) - len, "%s: %s", barred, err->text);
 	apply_back_later(a);
 }
 

@@ -43,6 +43,7 @@ void apply_attempt_identity(struct apply *a, int trusted);
 void apply_fail(struct apply *a, int passing, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 void apply_commit(struct apply *a);
+void apply_hold(struct apply *a, uint64_t ms);
 void apply_back_later(struct apply *a);
 void apply_go_back(struct apply *a);
 void apply_rollback_step(struct apply *a);  /* something changed: is the way back gone? */

@@ -109,7 +109,10 @@ settled(const struct apply *a, const struct offer *o, uint64_t sum)
 	       (a->told.status == CONFIG_FAILED && (!a->told.passing || too_early(a)));
 }
 
-/* The committed configuration came with this hash: the server is told, the agent is not touched. */
+/*
+ * The committed configuration came with this hash: the server is told, the agent is not touched.  Not while
+ * it is on another one because the way back is barred.
+ */
 static void
 tell_committed(struct apply *a, const struct offer *o, uint64_t sum)
 {
@@ -139,7 +142,10 @@ make_way(struct apply *a)
 	if (a->run_generation == 0 && !a->stopped && a->committed != 0) {
 		if (store_switch(a->store, a->committed, &err) == -1)
 			log_error("%s", err.text);
-		apply_run(a, RUN_ENSURE, a->committed);
+		if (store_running(a->store) == a->committed)
+			apply_run(a, RUN_ENSURE, a->committed);
+		else /* not on what else lies there */
+			apply_back_later(a);
 	}
 }
 
@@ -187,7 +193,7 @@ apply_take_pending(struct apply *a)
 	sum = sum_of(&o, &a->pending);
 	if (!a->set.accepts || settled(a, &o, sum)) {
 		bytes_free(&a->pending);
-	} else if (a->phase == APPLY_IDLE && is_committed(a, &o)) {
+	} else if (a->phase == APPLY_IDLE && !a->switched && is_committed(a, &o)) {
 		tell_committed(a, &o, sum);
 		bytes_free(&a->pending);
 	} else if ((wait = apply_bucket_take(&a->offers, a->ops->now_ms(a->ctx))) != 0) {

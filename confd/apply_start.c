@@ -251,7 +251,10 @@ apply_restate(struct apply *a)
 			apply_stop_agent(a);
 		return;
 	}
-	if (p.state == AGENT_RUNNING && p.generation == a->run_generation) {
+	if (p.state == AGENT_RUNNING && p.start != 0 && p.start == a->to_end) {
+		/* whatever its number: it may have been reloaded since */
+		apply_run(a, RUN_RESTART, a->run_generation);
+	} else if (p.state == AGENT_RUNNING && p.generation == a->run_generation) {
 		apply_run(a, RUN_ENSURE, a->run_generation);
 	} else if (p.state == AGENT_RUNNING && p.start == a->run_start && a->obeyed) {
 		a->token = p.token; /* started on another one and reloaded since: as it should be */

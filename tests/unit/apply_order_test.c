@@ -162,6 +162,201 @@ test_what_fails_in_the_agent_is_not_tried_without_end(void **state_)
 	world_free(w);
 }
 
+/* ---- found by reading */
+
+/* The way back is barred: the committed one is not said to be in force while the agent runs on another. */
+static void
+test_ST_04_applied_is_not_told_while_the_way_back_is_barred(void **state_)
+{
+	struct world *w = world_committed(world_new());
+
+	(void)state_;
+	applied(w, "h2", "two");
+	tried(w, "h3", "three");
+	runs(w);
+	w->store.fail_switch = 2;
+	crashes(w, EXIT_CODE, 7);
+	words(w, w->start, AGENT_RUN, "Error: port");
+	assert_int_equal(w->a.phase, APPLY_IDLE);
+	assert_string_equal(w->told, "yAyF");
+	assert_int_equal(w->store.running, 3);
+	offer(w, "h2", "two");
+	assert_string_equal(w->told, "yAyFy");
+	composed(w, text_of("two"));
+	job_done(w, EXIT_CODE, 0);
+	assert_string_equal(w->told, "yAyFyF"); /* it cannot be put in its place either */
+	w->store.fail_switch = 0;
+	pass(w, APPLY_AGAIN_MAX);
+	assert_int_equal(w->run.generation, 2);
+	assert_int_equal(w->store.running, 2);
+	world_free(w);
+}
+
+/* ... and it is tried again also when that is due while the agent's last words are waited for. */
+static void
+test_the_way_back_is_tried_again_without_words(void **state_)
+{
+	struct world *w = world_committed(world_new());
+
+	(void)state_;
+	tried(w, "h2", "two");
+	runs(w);
+	w->store.fail_switch = 2;
+	crashes(w, EXIT_CODE, 7);
+	assert_int_equal(w->a.phase, APPLY_ROLLBACK);
+	pass(w, APPLY_WORDS_MS + APPLY_SETTLE_BACK + 10000);
+	assert_int_equal(w->a.phase, APPLY_IDLE);
+	assert_string_equal(w->told, "yF");
+	assert_ptr_equal(strstr(w->message, "; and the agent"), strrchr(w->message, ';'));
+	w->store.fail_switch = 0;
+	pass(w, APPLY_AGAIN_MAX);
+	assert_int_equal(w->run.generation, 1);
+	assert_int_equal(w->store.running, 1);
+	world_free(w);
+}
+
+/* An offer that comes while the committed one cannot be put in its place does not start what lies there. */
+static void
+test_I8_an_offer_starts_nothing_that_is_not_in_place(void **state_)
+{
+	struct world *w = world_committed(world_new());
+
+	(void)state_;
+	tried(w, "h2", "two");
+	world_crash(w);
+	memset(&w->proc, 0, sizeof(w->proc));
+	w->proc.state = AGENT_STOPPED;
+	w->store.fail_switch = 2;
+	world_boot(w);
+	assert_int_equal(w->store.running, 2);
+	assert_int_equal(w->runs, 0);
+	offer(w, "h3", "three");
+	assert_int_equal(w->runs, 0);
+	merged(w, MERGE_REFUSED, "no");
+	assert_int_equal(w->runs, 0);
+	w->store.fail_switch = 0;
+	pass(w, APPLY_AGAIN_MAX);
+	assert_int_equal(w->run.generation, 1);
+	assert_int_equal(w->store.running, 1);
+	world_free(w);
+}
+
+/*
+ * A trial that the agent reads by its reload's signal, and then confd and procd are replaced at once (new
+ * settings, say): the parent knows the start by the number it began with.
+ */
+static void
+test_I8_both_are_replaced_after_a_reload(void **state_)
+{
+	struct world *w = world_new();
+	struct msg_state begun;
+
+	(void)state_;
+	w->set.hup = 1;
+	(void)world_committed(w);
+	begun = w->proc;
+	begun.token = 0;
+	pass(w, 1000);
+	tried(w, "h2", "two");
+	assert_int_equal(w->run.how, RUN_RELOAD);
+	state(w, AGENT_RUNNING);
+	world_crash(w);
+	w->proc = begun;
+	world_boot(w);
+	assert_int_equal(w->store.running, 1);
+	assert_int_equal(w->run.how, RUN_RESTART);
+	assert_int_equal(w->run.generation, 1);
+	runs(w);
+	assert_string_equal(w->told, "F");
+	world_free(w);
+}
+
+/* The way back from it is a restart, and is not lost with the procd that was to do it. */
+static void
+test_I8_procd_is_replaced_on_the_way_back_from_a_reload(void **state_)
+{
+	struct world *w = world_new();
+	struct msg_state begun;
+
+	(void)state_;
+	w->set.hup = 1;
+	(void)world_committed(w);
+	begun = w->proc;
+	tried(w, "h2", "two");
+	assert_int_equal(w->run.how, RUN_RELOAD);
+	state(w, AGENT_RUNNING);
+	disconnects(w);
+	pass(w, 30000); /* never well again */
+	assert_int_equal(w->run.how, RUN_RESTART);
+	assert_int_equal(w->run.generation, 1);
+	state(w, AGENT_STOPPING);
+	w->proc = begun;
+	procd_replaced(w);
+	assert_int_equal(w->run.how, RUN_RESTART);
+	assert_int_equal(w->run.generation, 1);
+	runs(w);
+	procd_replaced(w); /* that one is the new one: it stays */
+	assert_int_equal(w->run.how, RUN_ENSURE);
+	world_free(w);
+}
+
+/* Remote configuration is switched off, then on again: what is no longer in force is not said to be. */
+static void
+test_ST_04_remote_configuration_off_and_on_again(void **state_)
+{
+	struct world *w = world_committed(world_new());
+
+	(void)state_;
+	applied(w, "h2", "two");
+	world_crash(w);
+	w->set.accepts = 0;
+	world_boot(w);
+	assert_string_equal(w->remote_has, "");
+	composed(w, text_of("local"));
+	job_done(w, EXIT_CODE, 0);
+	runs(w);
+	assert_string_equal(w->told, "");
+	well(w);
+	pass(w, 2000);
+	assert_int_equal(w->a.committed, 3);
+	assert_string_equal(w->told, "?");
+	assert_string_equal(w->hash, "");
+	assert_int_equal(w->store.state.status, CONFIG_UNSET);
+	world_crash(w);
+	w->set.accepts = 1;
+	world_boot(w);
+	composed(w, text_of("local"));
+	applied(w, "h2", "two");
+	assert_string_equal(w->told, "yA");
+	assert_int_equal(w->a.committed, 4);
+	world_free(w);
+}
+
+/* Its proof cannot be written down: that is tried now and then, not with each word of the agent's. */
+static void
+test_a_full_disk_and_the_first_proof(void **state_)
+{
+	struct world *w = world_new();
+	uint64_t at;
+
+	(void)state_;
+	world_boot(w);
+	composed(w, text_of("local"));
+	runs(w);
+	w->store.fail_state = 1;
+	well(w);
+	pass(w, 2000);
+	assert_int_equal(w->a.committed, 0);
+	w->store.fail_state = 0;
+	for (at = w->now; w->now < at + 1900; pass(w, 100)) {
+		reports(w, 1, WORST_OK, "");
+		assert_int_equal(w->a.committed, 0);
+	}
+	pass(w, 100);
+	assert_int_equal(w->a.committed, 1);
+	world_free(w);
+}
+
 int
 main(void)
 {
@@ -172,6 +367,13 @@ main(void)
 	    cmocka_unit_test(test_link_is_replaced_in_a_reload),
 	    cmocka_unit_test(test_ID_02_a_new_uid_is_not_forgotten),
 	    cmocka_unit_test(test_what_fails_in_the_agent_is_not_tried_without_end),
+	    cmocka_unit_test(test_ST_04_applied_is_not_told_while_the_way_back_is_barred),
+	    cmocka_unit_test(test_the_way_back_is_tried_again_without_words),
+	    cmocka_unit_test(test_I8_an_offer_starts_nothing_that_is_not_in_place),
+	    cmocka_unit_test(test_I8_both_are_replaced_after_a_reload),
+	    cmocka_unit_test(test_I8_procd_is_replaced_on_the_way_back_from_a_reload),
+	    cmocka_unit_test(test_ST_04_remote_configuration_off_and_on_again),
+	    cmocka_unit_test(test_a_full_disk_and_the_first_proof),
 	};
 
 	return cmocka_run_group_tests_name("apply_order", tests, NULL, NULL);
