@@ -127,6 +127,21 @@ is_of(struct store *s, const char *name, uint64_t generation)
 	return same;
 }
 
+/* The agent may run as somebody else than when the file was made (agent.run_as). */
+static int
+give_to_agent(struct store *s, const char *name, struct error *err)
+{
+	int fd = store_openat(s->agent, name, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0), r;
+
+	if (fd == -1)
+		return store_fail(err, "opening in agent", name);
+	r = store_set_owner(fd, 0640, s->env.agent_gid);
+	if (r == -1)
+		store_fail(err, "setting mode and group in agent of", name);
+	close(fd);
+	return r;
+}
+
 int
 store_keep_ready(struct store *s, uint64_t generation, struct error *err)
 {
@@ -135,7 +150,7 @@ store_keep_ready(struct store *s, uint64_t generation, struct error *err)
 
 	generation_name(keep, STORE_KEEP, generation);
 	if (is_of(s, keep, generation))
-		return 0;
+		return give_to_agent(s, keep, err);
 	dir = generation_open(s, generation, err);
 	if (dir == -1)
 		return -1;
@@ -153,7 +168,7 @@ store_keep_ready(struct store *s, uint64_t generation, struct error *err)
 		return error_set(err, "generation %s: its file effective is no regular file",
 		    keep + strlen(STORE_KEEP));
 	}
-	return r;
+	return r == -1 ? -1 : give_to_agent(s, keep, err);
 }
 
 int
@@ -167,6 +182,8 @@ store_switch(struct store *s, uint64_t generation, struct error *err)
 			return -1;
 		if (store_rename(s->agent, keep, s->agent, s->config_name) == -1)
 			return store_fail(err, "putting in the agent's place", keep);
+	} else if (give_to_agent(s, s->config_name, err) == -1) {
+		return -1;
 	}
 	/* a switch before this one may have been cut off here: never without it */
 	if (store_sync(s->agent) == -1)

@@ -106,8 +106,8 @@ store_unlink(int dir, const char *name, int flags)
 	return TEMP_FAILURE_RETRY(unlinkat(dir, name, flags)) == -1 ? -1 : 0;
 }
 
-static int
-set_owner(int fd, mode_t mode, gid_t group)
+int
+store_set_owner(int fd, mode_t mode, gid_t group)
 {
 	struct stat st;
 
@@ -145,7 +145,7 @@ store_directory(int dir, const char *name, uid_t owner, mode_t mode, gid_t group
 		    "%s below storage.directory belongs to user %u: it must belong to user %u "
 		    "(chown -R %u)",
 		    name, st.st_uid, owner, owner);
-	} else if (set_owner(fd, mode, group) == -1 &&
+	} else if (store_set_owner(fd, mode, group) == -1 &&
 		   !(errno == EROFS && !made && (st.st_mode & (S_IWGRP | S_IWOTH)) == 0)) {
 		store_fail(err, "setting mode and group of the directory", name);
 	} else {
@@ -230,7 +230,7 @@ store_create(int dir, const struct store_file *f, const void *data, size_t len, 
 		return store_fail(err, "making", f->what);
 	if (store_write_all(fd, data, len) == -1) {
 		store_fail(err, "writing", f->what);
-	} else if (set_owner(fd, f->mode, f->group) == -1) {
+	} else if (store_set_owner(fd, f->mode, f->group) == -1) {
 		store_fail(err, "setting mode and group of", f->what);
 	} else if (f->sync && store_sync(fd) == -1) {
 		store_fail(err, "making durable", f->what);

@@ -47,6 +47,9 @@ int store_openat(int dir, const char *path, int flags, mode_t mode);
 int store_directory(
     int dir, const char *name, uid_t owner, mode_t mode, gid_t group, struct error *err);
 
+/* Mode and, with group bits in it, group, where they are others.  -1 with errno. */
+int store_set_owner(int fd, mode_t mode, gid_t group);
+
 /* An open file is to be regular, ours, at most limit bytes. */
 int store_check(int fd, uid_t owner, size_t limit, const char *what, struct error *err);
 

@@ -782,6 +782,32 @@ test_I8_going_back_takes_no_new_space(void **state)
 	store_close(s);
 }
 
+/* agent.run_as is another user than when the file was made: it is to be readable all the same. */
+static void
+test_the_agent_may_be_somebody_else(void **state)
+{
+	struct store *s = must_open();
+	struct stat st;
+
+	(void)state;
+	if (getuid() != 0)
+		skip(); /* a group that is not ours cannot be given */
+	assert_int_equal(apply(s, 1, "one\n"), 0);
+	assert_int_equal(apply(s, 2, "two\n"), 0);
+	store_close(s);
+	env.agent_gid = 65534;
+	s = must_open();
+	assert_int_equal(store_switch(s, 2, &err), 0);
+	assert_int_equal(stat(at("agent/" NAME), &st), 0);
+	assert_int_equal(st.st_gid, 65534);
+	assert_int_equal(st.st_mode & 07777, 0640);
+	assert_int_equal(store_keep_ready(s, 1, &err), 0);
+	assert_int_equal(store_switch(s, 1, &err), 0);
+	assert_int_equal(stat(at("agent/" NAME), &st), 0);
+	assert_int_equal(st.st_gid, 65534);
+	store_close(s);
+}
+
 static void
 test_what_runs_is_found_by_its_bytes_too(void **state)
 {
@@ -1241,6 +1267,7 @@ main(void)
 	    T(test_damaged_generation_is_never_run),
 	    T(test_damaged_cache_is_no_cache),
 	    T(test_I8_going_back_takes_no_new_space),
+	    T(test_the_agent_may_be_somebody_else),
 	    T(test_what_runs_is_found_by_its_bytes_too),
 	    T(test_leftovers_are_swept),
 	    T(test_planted_links_lead_nowhere),
