@@ -155,7 +155,9 @@ store_keep_ready(struct store *s, uint64_t generation, struct error *err)
 	if (dir == -1)
 		return -1;
 	r = link_run(dir, s->agent, keep);
-	if (r == -1 && errno == EEXIST && store_unlink(s->agent, keep, 0) == 0)
+	if (r == -1 && errno == EEXIST &&
+	    (store_unlink(s->agent, keep, 0) == 0 ||
+		store_set_aside(s->agent, keep, s->owner) == 0))
 		r = link_run(dir, s->agent, keep);
 	if (r == -1 && link_refused(errno))
 		r = copy_ready(s, generation, keep, err);
@@ -180,7 +182,7 @@ store_switch(struct store *s, uint64_t generation, struct error *err)
 	if (!is_of(s, s->config_name, generation)) {
 		if (store_keep_ready(s, generation, err) == -1)
 			return -1;
-		if (store_rename(s->agent, keep, s->agent, s->config_name) == -1)
+		if (store_place(s->agent, keep, s->config_name) == -1)
 			return store_fail(err, "putting in the agent's place", keep);
 	} else if (give_to_agent(s, s->config_name, err) == -1) {
 		return -1;

@@ -14,6 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "privsep/log.h"
 #include "privsep/memfd.h"
 
 /* openat2's own: libc's headers are older than the call */
@@ -24,6 +25,7 @@
 #define RESOLVE_SYMLINKS_NO   0x04u
 #define RESOLVE_BENEATH_DIR   0x08u
 
+#define MOST_ASIDE  1000
 #define LIST_BUFFER (32 * KIB)
 #define LIST_MOST   (1 * MIB) /* bytes of names: more are not looked at */
 
@@ -125,11 +127,51 @@ store_set_owner(int fd, mode_t mode, gid_t group)
 }
 
 int
+store_set_aside(int dir, const char *name, uid_t owner)
+{
+	char aside[STORE_NAME];
+	int saved = errno, fd = store_openat(dir, name, O_PATH | O_NOFOLLOW, 0), r = -1;
+	struct stat st;
+	unsigned i;
+
+	if (fd >= 0 && fstat(fd, &st) == 0 && st.st_uid == owner) {
+		r = 0;
+		for (i = 1; i <= MOST_ASIDE && r == 0; i++) {
+			(void)snprintf(aside, sizeof(aside), STORE_ASIDE "%u", i);
+			r = store_openat(dir, aside, O_PATH | O_NOFOLLOW, 0);
+			if (r >= 0) {
+				close(r);
+				r = 0;
+			}
+		}
+		r = r == -1 && errno == ENOENT ? store_rename(dir, name, dir, aside) : -1;
+	}
+	if (fd >= 0)
+		close(fd);
+	if (r == 0)
+		log_error("%s below storage.directory cannot be used (%s): it was set aside as %s, "
+			  "and opampd goes on without it; look at it, then remove it",
+		    name, saved == 0 ? "it is not what opampd makes there" : strerror(saved),
+		    aside);
+	errno = saved;
+	return r;
+}
+
+static int
+stands_in_the_way(int error)
+{
+	return error == ENOTDIR || error == EISDIR || error == ELOOP || error == EACCES ||
+	       error == ENOTEMPTY || error == EEXIST;
+}
+
+int
 store_directory(int dir, const char *name, uid_t owner, mode_t mode, gid_t group, struct error *err)
 {
 	struct stat st;
 	int fd = store_openat(dir, name, O_RDONLY | O_DIRECTORY, 0), made = 0;
 
+	if (fd == -1 && stands_in_the_way(errno) && store_set_aside(dir, name, owner) == 0)
+		errno = ENOENT;
 	if (fd == -1 && errno == ENOENT) {
 		made = 1;
 		if (TEMP_FAILURE_RETRY(mkdirat(dir, name, 0700)) == -1 && errno != EEXIST)
@@ -218,13 +260,24 @@ store_write_all(int fd, const void *data, size_t len)
 	return 0;
 }
 
+/* A directory's owner is who may rename in it: us. */
+static int
+clear_away(int dir, const char *name)
+{
+	struct stat st;
+
+	if (store_unlink(dir, name, 0) == 0)
+		return 0;
+	return errno == EISDIR && fstat(dir, &st) == 0 ? store_set_aside(dir, name, st.st_uid) : -1;
+}
+
 int
 store_create(int dir, const struct store_file *f, const void *data, size_t len, struct error *err)
 {
 	int fd, saved;
 
 	fd = store_openat(dir, f->name, O_WRONLY | O_CREAT | O_EXCL, 0600);
-	if (fd == -1 && errno == EEXIST && store_unlink(dir, f->name, 0) == 0) /* one was there */
+	if (fd == -1 && errno == EEXIST && clear_away(dir, f->name) == 0) /* one was there */
 		fd = store_openat(dir, f->name, O_WRONLY | O_CREAT | O_EXCL, 0600);
 	if (fd == -1)
 		return store_fail(err, "making", f->what);
@@ -249,6 +302,15 @@ store_create(int dir, const struct store_file *f, const void *data, size_t len, 
 }
 
 int
+store_place(int dir, const char *fresh, const char *name)
+{
+	if (store_rename(dir, fresh, dir, name) == 0)
+		return 0;
+	return errno == EISDIR && clear_away(dir, name) == 0 ? store_rename(dir, fresh, dir, name)
+							     : -1;
+}
+
+int
 store_replace(int dir, const struct store_file *f, const void *data, size_t len, struct error *err)
 {
 	struct store_file made = *f;
@@ -258,7 +320,7 @@ store_replace(int dir, const struct store_file *f, const void *data, size_t len,
 	made.name = name;
 	if (store_create(dir, &made, data, len, err) == -1)
 		return -1;
-	if (store_rename(dir, name, dir, f->name) == -1) {
+	if (store_place(dir, name, f->name) == -1) {
 		store_fail(err, "putting in its place", f->what);
 		(void)store_unlink(dir, name, 0);
 		return -1;

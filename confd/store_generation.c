@@ -131,7 +131,9 @@ store_generation_make(struct store *s, const struct store_meta *meta, const void
 		return error_set(err, "generation %s is larger than %u bytes", name, LIMIT_MEMFD);
 	}
 	(void)store_remove_tree(s->generations, fresh);
-	if (TEMP_FAILURE_RETRY(mkdirat(s->generations, fresh, 0700)) == -1) {
+	if (TEMP_FAILURE_RETRY(mkdirat(s->generations, fresh, 0700)) == -1 &&
+	    (errno != EEXIST || store_set_aside(s->generations, fresh, s->owner) == -1 ||
+		TEMP_FAILURE_RETRY(mkdirat(s->generations, fresh, 0700)) == -1)) {
 		store_fail(err, "making the directory of generation", name);
 		free(p.data);
 		return -1;

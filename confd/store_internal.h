@@ -13,10 +13,11 @@
 #include "store.h"
 #include "store_codec.h"
 
-#define STORE_NAME     64       /* "generations/" and a number, and what is below it */
-#define STORE_NEW      ".new-"  /* made under this name, then renamed */
-#define STORE_OLD      ".old-"  /* renamed to this, then removed */
-#define STORE_KEEP     ".keep-" /* in agent/: a link made beforehand, for going back */
+#define STORE_NAME     64         /* "generations/" and a number, and what is below it */
+#define STORE_NEW      ".new-"    /* made under this name, then renamed */
+#define STORE_OLD      ".old-"    /* renamed to this, then removed */
+#define STORE_KEEP     ".keep-"   /* in agent/: a link made beforehand, for going back */
+#define STORE_ASIDE    "damaged-" /* what stood in the way, for people */
 #define STORE_IDENTITY "identity"
 #define STORE_STATE    "state"
 #define STORE_CACHE    "cache"
@@ -42,6 +43,13 @@ int store_fail(struct error *err, const char *doing, const char *what);
 
 /* openat2 below dir, never through a link.  flags as open(2); mode for O_CREAT. */
 int store_openat(int dir, const char *path, int flags, mode_t mode);
+
+/*
+ * What stands there, is ours and cannot be used (a confd that was taken over may have left it) gets another
+ * name, so that it keeps nobody from starting (I14); the log says so.  -1: it is not ours, or cannot be moved;
+ * errno is as it was.
+ */
+int store_set_aside(int dir, const char *name, uid_t owner);
 
 /* A directory that is there or is made: ours, not writable by others, with this mode and group. */
 int store_directory(
@@ -82,6 +90,7 @@ int store_write_all(int fd, const void *data, size_t len);
 /* fsync, renameat and unlinkat: 0 or -1 with errno, which is never EINTR. */
 int store_sync(int fd);
 int store_rename(int dir, const char *name, int to, const char *new_name);
+int store_place(int dir, const char *fresh, const char *name); /* also where a directory stands */
 int store_unlink(int dir, const char *name, int flags);
 
 /* A symbolic link for people; a failure does not matter. */

@@ -350,11 +350,22 @@ static int
 read_file(struct store *s, char *data, size_t *len, struct error *err)
 {
 	int fd = store_openat(s->dir, STORE_STATE, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+	struct stat st;
 	ssize_t n = 1;
 
 	*len = 0;
+	if (fd == -1 && (errno == ELOOP || errno == EACCES) &&
+	    store_set_aside(s->dir, STORE_STATE, s->owner) == 0)
+		errno = ENOENT;
 	if (fd == -1)
 		return errno == ENOENT ? 0 : store_fail(err, "opening", STORE_STATE);
+	if (fstat(fd, &st) == 0 && !S_ISREG(st.st_mode)) {
+		errno = 0;
+		if (store_set_aside(s->dir, STORE_STATE, s->owner) == 0) {
+			close(fd);
+			return 0;
+		}
+	}
 	if (store_check(fd, s->owner, SIZE_MAX, STORE_STATE, err) == -1) {
 		close(fd);
 		return -1;
@@ -393,6 +404,10 @@ store_state_open(struct store *s, char *told, size_t told_size, struct error *er
 		tell(told, told_size, "%s in the file state is damaged%s",
 		    damaged == 1 ? "one of the two records" : "each of the two records",
 		    had ? ", as after a power loss; the other one counts" : "");
+	if (!had && damaged > 0) { /* it may be a later opampd's */
+		errno = 0;
+		(void)store_set_aside(s->dir, STORE_STATE, s->owner);
+	}
 	if (!had) {
 		memset(&s->state, 0, sizeof(s->state));
 		s->state.next = 1;
