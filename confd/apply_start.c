@@ -147,11 +147,32 @@ resume_base(struct apply *a)
 	free(meta);
 }
 
+/* An empty map leaves nothing to run only where nothing is local, and while the server's word counts. */
+static int
+still_stopped(const struct apply *a)
+{
+	return a->set.raw || (a->set.accepts && !a->set.has_local);
+}
+
 static void
 resume_stopped(struct apply *a)
 {
 	a->phase = APPLY_IDLE;
 	apply_stop_agent(a);
+	if (still_stopped(a))
+		return;
+	log_info("the agent was stopped by an empty configuration; by the settings of now there is "
+		 "one to run");
+	if (a->committed == 0) {
+		a->stopped = 0; /* apply_next begins it */
+		return;
+	}
+	/* what is committed is not what the server wants: it is stopped until this one runs */
+	a->try.source = SOURCE_LOCAL;
+	if (a->set.accepts && a->told.status == CONFIG_APPLIED &&
+	    bytes_copy(&a->try.hash, a->told.hash.data, a->told.hash.len) == -1)
+		fatal("no memory for the state");
+	apply_attempt_begin(a);
 }
 
 /* The attempt whose trial the record says was under way. */

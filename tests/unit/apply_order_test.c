@@ -3,6 +3,7 @@
  * as a story.
  */
 #include "apply_world.h"
+#include "confd/apply_internal.h"
 
 /* A server that never sends what works: what is kept on disk is bounded, and the way back stays. */
 static void
@@ -357,6 +358,67 @@ test_a_full_disk_and_the_first_proof(void **state_)
 	world_free(w);
 }
 
+/* Stopped by an empty map, and then the settings leave something to run: local files, or no server's word. */
+static void
+stopped_and(int accepts, int has_local)
+{
+	struct world *w = world_committed(world_new());
+
+	applied(w, "h2", "two");
+	offer_empty_map(w, "h3");
+	stopped(w);
+	assert_int_equal(w->a.stopped, 1);
+	assert_string_equal(w->told, "yAA");
+	world_crash(w);
+	world_boot(w); /* the settings are as they were */
+	assert_int_equal(w->merges + w->runs, 0);
+	assert_int_equal(w->a.stopped, 1);
+	world_crash(w);
+	w->set.accepts = accepts;
+	w->set.has_local = has_local;
+	world_boot(w);
+	assert_int_equal(w->runs, 0);
+	composed(w, text_of("local"));
+	assert_string_equal(w->remote_has, "");
+	job_done(w, EXIT_CODE, 0);
+	runs(w);
+	well(w);
+	pass(w, 2000);
+	assert_int_equal(w->a.committed, 3);
+	assert_int_equal(w->a.stopped, 0);
+	assert_int_equal(w->store.state.stopped, 0);
+	if (accepts) /* it is what the empty map asks for */
+		assert_true(bytes_equal(&w->a.committed_hash, "h3", 2));
+	else
+		assert_string_equal(w->told, "?");
+	world_free(w);
+}
+
+static void
+test_stopped_no_longer_than_the_settings_say(void **state_)
+{
+	(void)state_;
+	stopped_and(0, 0);
+	stopped_and(1, 1);
+}
+
+/* The committed generation could not be read when a new uid was to go into it: once more, later. */
+static void
+test_ID_02_a_generation_that_could_not_be_read(void **state_)
+{
+	struct world *w = world_committed(world_new());
+
+	(void)state_;
+	w->store.generations[0].meta.generation = 77;
+	apply_uid(&w->a, "01890000-0000-7000-8000-000000000002");
+	assert_int_equal(w->a.phase, APPLY_IDLE);
+	assert_int_equal(w->merges, 0);
+	w->store.generations[0].meta.generation = 1;
+	pass(w, APPLY_AGAIN_MS);
+	assert_int_equal(w->a.phase, APPLY_COMPOSE);
+	world_free(w);
+}
+
 int
 main(void)
 {
@@ -374,6 +436,8 @@ main(void)
 	    cmocka_unit_test(test_I8_procd_is_replaced_on_the_way_back_from_a_reload),
 	    cmocka_unit_test(test_ST_04_remote_configuration_off_and_on_again),
 	    cmocka_unit_test(test_a_full_disk_and_the_first_proof),
+	    cmocka_unit_test(test_stopped_no_longer_than_the_settings_say),
+	    cmocka_unit_test(test_ID_02_a_generation_that_could_not_be_read),
 	};
 
 	return cmocka_run_group_tests_name("apply_order", tests, NULL, NULL);
