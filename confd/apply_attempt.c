@@ -197,7 +197,7 @@ apply_merged(struct apply *a, const struct msg_merge *m, struct apply_bytes *ans
 		return; /* of an attempt that was superseded */
 	}
 	if (m->status == MERGE_REFUSED) {
-		apply_fail(a, 0, "%.*s", (int)answer->len, answer->data);
+		apply_fail(a, m->code != 0, "%.*s", (int)answer->len, answer->data);
 	} else if (m->status != MERGE_DONE_OK) {
 		apply_fail(a, 1,
 		    "putting the configuration together took too much time or memory, or was "

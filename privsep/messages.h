@@ -240,7 +240,7 @@ struct msg_merge {
 	uint32_t job;  /* chosen by confd, repeated in the answer */
 	uint32_t kind; /* enum merge_kind */
 	uint32_t status;
-	int32_t code;
+	int32_t code; /* MERGE_REFUSED: 1 = for a reason that may pass */
 };
 
 struct msg_environment {     /* what confd must know of the host */

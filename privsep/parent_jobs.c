@@ -130,10 +130,11 @@ merge_result(struct parent *p, const struct msg_merge *m, uint32_t status, int32
 	slot_send(&p->daemons[PROC_CONFD], MSG_MERGE_RESULT, &r, fd);
 }
 
+/* A local file that cannot be opened: it may be back soon. */
 static void
 refuse(struct parent *p, const struct msg_merge *m, const char *text)
 {
-	merge_result(p, m, MERGE_REFUSED, 0, memfd_seal("error", text, strlen(text), NULL));
+	merge_result(p, m, MERGE_REFUSED, 1, memfd_seal("error", text, strlen(text), NULL));
 }
 
 static int

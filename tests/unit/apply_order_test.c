@@ -419,6 +419,26 @@ test_ID_02_a_generation_that_could_not_be_read(void **state_)
 	world_free(w);
 }
 
+/* A local file that is away for a moment says nothing about the server's configuration. */
+static void
+test_a_local_file_that_is_away_is_passing(void **state_)
+{
+	struct world *w = world_committed(world_new());
+	struct msg_merge m = {.kind = MERGE_COMPOSE, .status = MERGE_REFUSED, .code = 1};
+
+	(void)state_;
+	offer(w, "h2", "two");
+	m.job = w->job;
+	apply_merged(
+	    &w->a, &m, &(struct apply_bytes){.data = fake_copy("no such file", 12), .len = 12});
+	assert_string_equal(w->told, "yF");
+	assert_string_equal(w->message, "no such file");
+	pass(w, APPLY_RETRY_MS);
+	offer(w, "h2", "two");
+	assert_string_equal(w->told, "yFy");
+	world_free(w);
+}
+
 int
 main(void)
 {
@@ -438,6 +458,7 @@ main(void)
 	    cmocka_unit_test(test_a_full_disk_and_the_first_proof),
 	    cmocka_unit_test(test_stopped_no_longer_than_the_settings_say),
 	    cmocka_unit_test(test_ID_02_a_generation_that_could_not_be_read),
+	    cmocka_unit_test(test_a_local_file_that_is_away_is_passing),
 	};
 
 	return cmocka_run_group_tests_name("apply_order", tests, NULL, NULL);

@@ -1004,7 +1004,7 @@ static void
 start_and_work(void)
 {
 	static const char *const names[] = {"state", "generations", "agent", "agent/candidate",
-	    "agent/" NAME, ".new-state", "identity", "cache", "generations/.new-"};
+	    ("agent/" NAME), ".new-state", "identity", "cache", "generations/.new-"};
 	static const uint8_t one[16] = "0123456789abcde";
 	char name[64];
 	struct store *s;
