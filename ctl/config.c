@@ -202,7 +202,11 @@ show_remote(struct ctl *c, uint64_t number)
 	if (status != CTL_OK)
 		return status;
 	if (!record_find(&reply.record, CK_OFFER, &e)) {
-		(void)error_set(&c->err, "the server has sent no configuration");
+		(void)(number == 0 ? error_set(&c->err, "the server has sent no configuration")
+				   : error_set(&c->err,
+					 "generation %llu was made without one of the server's: "
+					 "opampctl history says where each is from",
+					 (unsigned long long)number));
 		status = CTL_FAILED;
 	} else if (offer_open(&offer, e.value, e.len, LIMIT_MEMFD, &c->err) == -1) {
 		status = CTL_FAILED;

@@ -134,7 +134,8 @@ main(int argc, char **argv)
 	}
 	v = find(argv[optind]);
 	if (v == NULL) {
-		fprintf(stderr, "opampctl: %s: no such command\n", argv[optind]);
+		fprintf(stderr, "opampctl: %s: no such command, or the beginning of several\n",
+		    argv[optind]);
 		usage(stderr);
 		return CTL_USAGE;
 	}

@@ -232,6 +232,8 @@ class Test:
         r = self.run("-j", "config", "diff")
         self.tap.ok("-b: 2" in json.loads(r.stdout)["diff"], "diff in JSON", r.stdout)
         self.expect(["config", "remote"], 1, "has sent no configuration", err=True)
+        self.expect(["config", "remote", "15"], 1, "generation 15 was made without one of the server's", err=True)
+        self.expect(["h"], 2, "or the beginning of several", err=True)
         self.remote = b"no offer"
         self.expect(["config", "remote"], 1, name="a damaged offer: exit 1")
         r = self.expect(["history"], 0, "GENERATION", "running", "failed", "Error: unknown type ...")
