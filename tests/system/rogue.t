@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """What can a process that was taken over do?  Stand-ins (tests/tools/rogue.c) do it to the real parent."""
+import errno
 import glob
 import json
 import os
@@ -81,8 +82,8 @@ class Opampd:
                 self.process.kill()
                 self.process.wait()
         for path in glob.glob(f"/sys/fs/cgroup/**/{self.groups()}*", recursive=True):
-            if os.path.isdir(path):  # a parent that was killed leaves an empty one behind
-                os.rmdir(path)
+            if os.path.isdir(path):  # a parent that was killed leaves an empty one behind, when the last there is gone
+                until(lambda p=path: gone(p), 10, f"{path} to be empty")
         if why[0] is not None:
             for line in self.log().splitlines()[-30:]:
                 print(f"#   {line}")
@@ -107,6 +108,14 @@ class Opampd:
     def pid(self, name):
         found = re.findall(rf"started {name}, pid (\d+)", self.log())
         return int(found[-1]) if found else 0
+
+
+def gone(group):
+    try:
+        os.rmdir(group)
+    except OSError as e:
+        return e.errno == errno.ENOENT
+    return True
 
 
 def alive(pid):
