@@ -107,6 +107,30 @@ read_record(struct apply *a)
 	free(numbers);
 }
 
+static int
+forget_failed(struct apply *a)
+{
+	struct error err;
+
+	if (a->told.status != CONFIG_FAILED)
+		return 0;
+	log_info("the settings were read again: the server may offer the configuration again that "
+		 "could not be applied");
+	apply_tell(a, CONFIG_UNSET, "", 0, "", 0);
+	a->failures = 0;
+	(void)apply_scratch(a);
+	if (apply_record(a, &err) == -1)
+		log_error("%s", err.text);
+	return 1;
+}
+
+void
+apply_try_anew(struct apply *a)
+{
+	if (!a->ending && forget_failed(a))
+		a->ops->status(a->ctx);
+}
+
 void
 apply_init(struct apply *a, const struct apply_ops *ops, void *ctx,
     const struct apply_settings *set, struct store *store, const char *uid_text)
@@ -131,6 +155,8 @@ apply_init(struct apply *a, const struct apply_ops *ops, void *ctx,
 		store_cache_free(&cache);
 	}
 	read_record(a);
+	if (set->reloaded || (store_state(store)->sum != 0 && set->sum != store_state(store)->sum))
+		(void)forget_failed(a); /* netd is told all when it is there */
 }
 
 static void
@@ -232,6 +258,7 @@ apply_scratch(struct apply *a)
 	*st = *store_state(a->store);
 	st->stopped = (uint32_t)a->stopped;
 	st->next = a->next;
+	st->sum = a->set.sum;
 	st->status = a->told.status;
 	st->passing = (uint32_t)a->told.passing;
 	st->failed_at_ns = a->told.failed_at_ns;

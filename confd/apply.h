@@ -61,6 +61,8 @@ struct apply_settings {
 	uint64_t timeout_ms, settling_ms, stop_ms;
 	uint64_t keep, config_limit, offers_per_minute, restarts_per_minute;
 	uint32_t port; /* link's */
+	uint64_t sum;  /* of all that decides what can be run; 0: not known */
+	int reloaded;  /* the settings were read again, because somebody wanted it */
 };
 
 struct apply_bytes {
@@ -200,6 +202,11 @@ int apply_restart(struct apply *a, int by_server, struct error *err);
 /* Something that goes into every configuration may have changed. */
 void apply_recompose(struct apply *a);
 void apply_uid(struct apply *a, const char *uid_text);
+/*
+ * Settings were read again: what was FAILED may work now.  The server is told no hash, so that one which
+ * compares hashes offers it again (CF-03).
+ */
+void apply_try_anew(struct apply *a);
 /* opampd ends: the agent is to stop; apply_ended tells when it has. */
 void apply_end(struct apply *a);
 int apply_ended(const struct apply *a);

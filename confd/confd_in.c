@@ -27,6 +27,7 @@ take_bytes(struct message *m, struct apply_bytes *b, struct error *err)
 static int
 on_parent(struct confd *c, struct message *m)
 {
+	const struct msg_environment *environment = m->payload;
 	const struct msg_child *child = m->payload;
 	struct apply_bytes answer;
 	struct error err;
@@ -43,8 +44,12 @@ on_parent(struct confd *c, struct message *m)
 		c->listener = message_take_fd(m);
 		return 0;
 	case MSG_CONFD_ENVIRONMENT:
-		if (c->ready)
+		if (c->ready && environment->reloaded == 0)
 			return -1;
+		if (c->ready) {
+			apply_try_anew(&c->apply);
+			return 0;
+		}
 		memcpy(&c->env, m->payload, sizeof(c->env));
 		c->have_env = 1;
 		return 0;

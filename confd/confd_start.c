@@ -99,6 +99,42 @@ has_local(const struct settings *s)
 	return 0;
 }
 
+static uint64_t
+add_to_sum(uint64_t h, const void *data, size_t len)
+{
+	const unsigned char *p = data;
+
+	for (; len > 0; len--)
+		h = (h ^ *p++) * 0x100000001b3u;
+	return h;
+}
+
+/*
+ * FNV-1a over what decides whether a configuration can be put together and run: the agent, its program,
+ * the policy and the limits.
+ */
+static uint64_t
+settings_sum(const struct confd *c)
+{
+	const uint64_t program[] = {c->env.binary_dev, c->env.binary_ino, c->env.binary_size,
+	    c->env.binary_mtime, c->env.agent_gid, c->env.weak};
+	uint64_t h = add_to_sum(0xcbf29ce484222325u, program, sizeof(program));
+	struct record_entry e;
+	const char *name;
+	size_t pos = 0;
+
+	while (record_next(&c->child.settings.record, &pos, 0, &e)) {
+		name = setting_name(e.key);
+		if (strncmp(name, "agent.", 6) != 0 && strncmp(name, "policy.", 7) != 0 &&
+		    strncmp(name, "limits.", 7) != 0)
+			continue;
+		h = add_to_sum(h, &e.key, sizeof(e.key));
+		h = add_to_sum(h, &e.len, sizeof(e.len));
+		h = add_to_sum(h, e.value, e.len);
+	}
+	return h == 0 ? 1 : h;
+}
+
 void
 confd_apply_settings(const struct confd *c, struct apply_settings *set)
 {
@@ -122,7 +158,9 @@ confd_apply_settings(const struct confd *c, struct apply_settings *set)
 	    .config_limit = settings_u64(s, SET_CONFIG_SIZE),
 	    .offers_per_minute = settings_u64(s, SET_OFFERS_RATE),
 	    .restarts_per_minute = settings_u64(s, SET_RESTARTS_RATE),
-	    .port = c->env.link_port};
+	    .port = c->env.link_port,
+	    .sum = settings_sum(c),
+	    .reloaded = c->env.reloaded != 0};
 }
 
 static int

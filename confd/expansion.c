@@ -227,8 +227,13 @@ refuse_unlisted(const struct check *c, const struct yaml_node *at, const char *n
 	if (harmless(name) && strlen(name) <= SHOWN)
 		return tree_error(c->err, at,
 		    "the expansion ${%s} is not allowed in a remote configuration; an operator who "
-		    "wants it adds to opampd.yaml: policy: {remote_expansion: [\"%.*s\"]}",
-		    name, (int)without_default(name), name);
+		    "wants it adds to opampd.yaml: policy: {remote_expansion: [\"%.*s\"]}%s, and "
+		    "then runs opampctl reload",
+		    name, (int)without_default(name), name,
+		    strncmp(name, "env:", 4) == 0
+			? ", gives the variable a value in agent.env (the agent gets nothing else "
+			  "of an environment)"
+			: "");
 	return tree_error(c->err, at,
 	    "the expansion ${%.200s} is not allowed in a remote configuration: write the value "
 	    "out, or move it to a local file",

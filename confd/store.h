@@ -59,6 +59,7 @@ struct store_state {        /* the record.  Zeroes: nothing was ever there. */
 	uint64_t failed_at_ns; /* CLOCK_REALTIME */
 	uint32_t hash_len;     /* at most LIMIT_CONFIG_HASH */
 	uint32_t message_len;  /* at most STORE_MESSAGE */
+	uint64_t sum;          /* of the settings by which it was so; 0: not known */
 	char hash[LIMIT_CONFIG_HASH];
 	char message[STORE_MESSAGE];
 };

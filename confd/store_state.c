@@ -61,6 +61,7 @@ pack_state(struct pack *p, const struct store_state *st, uint64_t sequence)
 	pack_u64(p, st->failed_at_ns);
 	pack_bytes(p, st->hash, st->hash_len);
 	pack_bytes(p, st->message, st->message_len);
+	pack_u64(p, st->sum);
 	return pack_finish(p);
 }
 
@@ -85,6 +86,8 @@ store_state_parse(const void *data, size_t len, struct store_state *st, uint64_t
 	st->failed_at_ns = unpack_u64(&u);
 	hash = unpack_bytes(&u, sizeof(st->hash), &hash_len);
 	message = unpack_bytes(&u, sizeof(st->message), &message_len);
+	if (u.left > 0) /* earlier ones end here */
+		st->sum = unpack_u64(&u);
 	if (unpack_end(&u) == -1)
 		return 0;
 	st->hash_len = (uint32_t)hash_len;

@@ -250,6 +250,8 @@ struct msg_environment {     /* what confd must know of the host */
 	uint32_t owner_uid;  /* the user opampd was started by */
 	uint32_t link_port;  /* loopback port of link */
 	uint32_t weak; /* 1 = ordinary user without Landlock: no remote configuration by default */
+	uint32_t reloaded; /* 1 = the settings were read again, because somebody wanted it */
+	uint32_t pad;
 	uint64_t binary_dev, binary_ino, binary_size, binary_mtime, binary_ctime; /* ns; identity */
 };
 

@@ -110,6 +110,7 @@ struct parent {
 	int ending; /* 0, or which step of the shutdown */
 	int exit_status;
 	int reloading, reload_again; /* again: asked for while one was under way */
+	int reloaded;                /* and confd was not told yet */
 	uint64_t agent_capabilities; /* those that opampd was started with */
 };
 
@@ -134,6 +135,7 @@ void parent_place(const struct parent *p, enum setting key, char *buf, size_t si
 /* parent_settings.c */
 int parent_read_settings(struct parent *p); /* runs the loop until merge has answered */
 int parent_settings_begin(struct parent *p);
+void parent_environment(struct parent *p);
 int parent_settings_result(struct parent *p);
 void parent_settings_message(struct slot *s, struct message *m);
 

@@ -463,25 +463,9 @@ static void
 give_confd(struct slot *s)
 {
 	struct parent *p = s->parent;
-	struct msg_environment m = {.agent_gid = p->command.gid,
-	    .admin_gid = UINT32_MAX,
-	    .reader_gid = UINT32_MAX,
-	    .owner_uid = getuid(),
-	    .link_port = p->link_port,
-	    .weak = p->unprivileged && p->landlock_abi == 0,
-	    .binary_dev = p->command.binary[0],
-	    .binary_ino = p->command.binary[1],
-	    .binary_size = p->command.binary[2],
-	    .binary_mtime = p->command.binary[3],
-	    .binary_ctime = p->command.binary[4]};
-	struct record_entry e;
 	uint32_t i;
 
-	if (record_find(&p->settings.record, SET_GID_READER, &e))
-		memcpy(&m.reader_gid, e.value, 4);
-	if (record_find(&p->settings.record, SET_GID_ADMIN, &e))
-		memcpy(&m.admin_gid, e.value, 4);
-	slot_send(s, MSG_CONFD_ENVIRONMENT, &m, -1);
+	parent_environment(p);
 	give_duplicate(s, MSG_CONFD_STATE_DIR, NULL, p->state_dir);
 	give_duplicate(s, MSG_CONFD_CONTROL, NULL, p->control);
 	for (i = 1; i < PROC_COUNT; i++)

@@ -187,6 +187,9 @@ reload_done(struct parent *p)
 	p->new_sections[PROC_PARENT] = -1;
 	if (agent)
 		parent_agent_stop(p);
+	p->reloaded = 1; /* whoever starts in its place is told, too */
+	if (p->daemons[PROC_CONFD].pid != 0 && p->daemons[PROC_CONFD].state != SLOT_ENDING)
+		parent_environment(p);
 	settings_free(&old);
 	parent_command_free(&old_command);
 	log_info("the new settings are in force");

@@ -197,3 +197,29 @@ parent_settings_message(struct slot *s, struct message *m)
 	else
 		print_problems(m->fd);
 }
+
+/* For confd: at its start, and when the settings were read again and it goes on with those it has. */
+void
+parent_environment(struct parent *p)
+{
+	struct msg_environment m = {.agent_gid = p->command.gid,
+	    .admin_gid = UINT32_MAX,
+	    .reader_gid = UINT32_MAX,
+	    .owner_uid = getuid(),
+	    .link_port = p->link_port,
+	    .weak = p->unprivileged && p->landlock_abi == 0,
+	    .reloaded = (uint32_t)p->reloaded,
+	    .binary_dev = p->command.binary[0],
+	    .binary_ino = p->command.binary[1],
+	    .binary_size = p->command.binary[2],
+	    .binary_mtime = p->command.binary[3],
+	    .binary_ctime = p->command.binary[4]};
+	struct record_entry e;
+
+	if (record_find(&p->settings.record, SET_GID_READER, &e))
+		memcpy(&m.reader_gid, e.value, 4);
+	if (record_find(&p->settings.record, SET_GID_ADMIN, &e))
+		memcpy(&m.admin_gid, e.value, 4);
+	slot_send(&p->daemons[PROC_CONFD], MSG_CONFD_ENVIRONMENT, &m, -1);
+	p->reloaded = 0;
+}

@@ -256,7 +256,7 @@ class Server:
                 self.changed.wait(left)
 
     def wait_status(self, status, config_hash, seconds=15, since=0):
-        names = {APPLIED: "APPLIED", APPLYING: "APPLYING", FAILED: "FAILED"}
+        names = {0: "UNSET", APPLIED: "APPLIED", APPLYING: "APPLYING", FAILED: "FAILED"}
         return self.wait(lambda m: m.HasField("remote_config_status") and m.remote_config_status.status == status and
                          m.remote_config_status.last_remote_config_hash == config_hash,
                          seconds, f"{names[status]} of {config_hash.hex()[:16]}", since)

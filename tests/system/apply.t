@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 """The life of a configuration, with the fake agent and the scripted server: applied, refused, rolled back."""
+import json
 import os
+import signal
 import sys
 import time
 
@@ -304,6 +306,47 @@ def expansion(user):
         server.wait_status(FAILED, bad)
 
 
+def refused_and_mended(user):
+    """The server offers what differs from the hash that it is told, as opamphub does."""
+    with Bed(user) as bed:
+        server, daemon = up(bed)
+        _, pid = applied(server, daemon, "good")
+        wanted = server.offer({"main.yaml": config("wanted") + "  value: ${env:KEY}\n"})
+        why = server.wait_status(FAILED, wanted).msg.remote_config_status.error_message
+        assert "agent.env" in why, f"nothing says where the agent's environment comes from: {why}"
+
+        def reload(over):
+            since, mark = server.mark(), daemon.mark()
+            bed.write("opampd.yaml", json.dumps(bed.settings(server, over)))
+            daemon.signal(signal.SIGHUP)
+            daemon.wait_log("the new settings are in force", 10, mark)
+            return since
+
+        since = reload({"policy": {"remote_expansion": ["env:OTHER"]}})
+        server.wait_status(0, b"", since=since)
+        server.wait_status(FAILED, wanted, since=since)
+        same(daemon.agent(), pid, "the agent's pid: nothing that could run was offered")
+        since = reload({"policy": {"remote_expansion": ["env:OTHER"]}})  # as it was: only the wish is new
+        server.wait_status(FAILED, wanted, since=since)
+        since = reload({"policy": {"remote_expansion": ["env:KEY"]}, "agent": {"env": {"KEY": "value"}}})
+        server.wait_status(APPLIED, wanted, since=since)
+        server.wait_last_effective("fake_name: wanted")
+        bad = server.offer({"main.yaml": config("bad") + "  value: ${env:LATER}\n"})
+        server.wait_status(FAILED, bad)
+        daemon.stop()
+        since = server.mark()
+        daemon = bed.daemon(server, {"agent": {"env": {"KEY": "value", "LATER": "now"}}, "policy": {"remote_expansion": ["env:KEY", "env:LATER"]}})
+        server.wait_status(APPLIED, bad, since=since)
+        last = server.offer({"main.yaml": config("last") + "  value: ${env:NEVER}\n"})
+        server.wait_status(FAILED, last)
+        daemon.stop()
+        since = server.mark()
+        daemon.start()  # with the same settings
+        server.wait_healthy(since=since)
+        same(order(server, last, since)[-1:], [FAILED], "what was refused stays so over a new start with the same settings")
+        assert APPLYING not in order(server, last, since), server.tell(since)
+
+
 def several_files(user):
     with Bed(user) as bed:
         server, daemon = up(bed)
@@ -481,6 +524,7 @@ TESTS = [
     ("CF-07 an offer during a trial: the newest wins", newer_wins),
     ("CF-06 content that was refused is not tried again", refused_again),
     ("SE-05 expansion in a remote file is refused with file, line and the setting that permits it", expansion),
+    ("CF-06 CF-03 what was refused is tried again after a reload, and after a start with other settings", refused_and_mended),
     ("CF-08 several files merge by name, the one without a name last; what is injected stays", several_files),
     ("CF-04 hashes of 0 to 65,536 bytes come back byte for byte", hashes),
     ("CP-02 CP-03 CP-08 SE-03 remote configuration and restart are opt-in", opt_in),

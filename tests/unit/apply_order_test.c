@@ -439,6 +439,86 @@ test_a_local_file_that_is_away_is_passing(void **state_)
 	world_free(w);
 }
 
+/* Refused, then mended on the host: a server that compares hashes is to offer it again. */
+static void
+refused(struct world *w, const char *hash)
+{
+	offer(w, hash, "bad");
+	merged(w, MERGE_REFUSED, "an expansion that is not allowed");
+	assert_int_equal(w->a.told.status, CONFIG_FAILED);
+}
+
+static void
+test_CF_06_a_reload_forgets_what_failed(void **state_)
+{
+	struct world *w;
+
+	(void)state_;
+	w = world_new();
+	w->set.sum = 7;
+	world_committed(w);
+	applied(w, "h1", "one");
+	refused(w, "h2");
+	assert_string_equal(w->told, "yAyF");
+	apply_try_anew(&w->a);
+	assert_string_equal(w->told, "yAyF?");
+	assert_string_equal(w->hash, "");
+	assert_int_equal(w->store.state.status, CONFIG_UNSET);
+	apply_try_anew(&w->a); /* said once */
+	assert_string_equal(w->told, "yAyF?");
+	offer(w, "h1", "one"); /* the one that runs */
+	assert_string_equal(w->told, "yAyF?A");
+	offer(w, "h2", "bad");
+	assert_string_equal(w->told, "yAyF?Ay");
+	apply_try_anew(&w->a); /* while it is tried */
+	assert_string_equal(w->told, "yAyF?Ay");
+	composed(w, text_of("now it works"));
+	job_done(w, EXIT_CODE, 0);
+	runs(w);
+	well(w);
+	pass(w, 2000);
+	assert_string_equal(w->told, "yAyF?AyA");
+	apply_try_anew(&w->a); /* nor does what works become unknown */
+	assert_string_equal(w->told, "yAyF?AyA");
+	world_free(w);
+}
+
+static void
+test_CF_06_so_do_other_settings_at_a_start(void **state_)
+{
+	struct world *w = world_new();
+
+	(void)state_;
+	w->set.sum = 7;
+	world_committed(w);
+	refused(w, "h2");
+	world_crash(w);
+	world_boot(w); /* the same settings */
+	assert_int_equal(w->a.told.status, CONFIG_FAILED);
+	world_crash(w);
+	w->set.sum = 8;
+	world_boot(w);
+	assert_int_equal(w->a.told.status, CONFIG_UNSET);
+	assert_int_equal(w->a.told.hash.len, 0);
+	assert_int_equal(w->store.state.status, CONFIG_UNSET);
+	composed(w, text_of("local")); /* as at every start */
+	refused(w, "h2");
+	world_crash(w);
+	world_boot(w);
+	assert_int_equal(w->a.told.status, CONFIG_FAILED);
+	world_crash(w);
+	w->set.reloaded = 1;
+	world_boot(w);
+	assert_int_equal(w->a.told.status, CONFIG_UNSET);
+	world_crash(w);
+	w->set.reloaded = 0;
+	w->store.state.status = CONFIG_FAILED;
+	w->store.state.sum = 0; /* an earlier opampd's record: not known */
+	world_boot(w);
+	assert_int_equal(w->a.told.status, CONFIG_FAILED);
+	world_free(w);
+}
+
 int
 main(void)
 {
@@ -459,6 +539,8 @@ main(void)
 	    cmocka_unit_test(test_stopped_no_longer_than_the_settings_say),
 	    cmocka_unit_test(test_ID_02_a_generation_that_could_not_be_read),
 	    cmocka_unit_test(test_a_local_file_that_is_away_is_passing),
+	    cmocka_unit_test(test_CF_06_a_reload_forgets_what_failed),
+	    cmocka_unit_test(test_CF_06_so_do_other_settings_at_a_start),
 	};
 
 	return cmocka_run_group_tests_name("apply_order", tests, NULL, NULL);

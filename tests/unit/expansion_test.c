@@ -56,7 +56,11 @@ test_SE_02_no_expansion_without_a_list(void **state)
 	(void)state;
 	refused("a: ${env:X}", NULL,
 	    "r:1:4: the expansion ${env:X} is not allowed in a remote configuration; an operator "
-	    "who wants it adds to opampd.yaml: policy: {remote_expansion: [\"env:X\"]}");
+	    "who wants it adds to opampd.yaml: policy: {remote_expansion: [\"env:X\"]}, gives the "
+	    "variable a value in agent.env (the agent gets nothing else of an environment), and "
+	    "then runs opampctl reload");
+	refused("a: ${file:/etc/shadow}", NULL,
+	    "policy: {remote_expansion: [\"file:/etc/shadow\"]}, and then runs opampctl reload");
 	refused("a: ${X}", NULL, "r:1:4: the expansion ${env:X} ");
 	refused("a:\n- b: \"x ${file:/etc/shadow} y\"", NULL,
 	    "r:2:6: the expansion ${file:/etc/shadow}");

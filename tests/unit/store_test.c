@@ -379,6 +379,37 @@ test_numbers_are_never_used_twice(void **state)
 	store_close(s);
 }
 
+/* A record ends where the opampd that wrote it knew nothing more. */
+static void
+test_an_earlier_record_is_read(void **state)
+{
+	struct store *s = must_open();
+	struct store_state *found = malloc(sizeof(*found)), st = *store_state(s);
+	uint64_t sequence, used, crc;
+	char *data;
+	size_t len;
+
+	(void)state;
+	assert_non_null(found);
+	st.status = CONFIG_FAILED;
+	st.sum = 0x1234567890;
+	assert_int_equal(store_state_set(s, &st, &err), 0);
+	assert_int_equal(store_state_set(s, &st, &err), 0);
+	store_close(s);
+	data = slurp("state", &len);
+	assert_true(store_state_parse(data, STORE_SLOT, found, &sequence));
+	assert_true(found->sum == 0x1234567890);
+	memcpy(&used, data + STORE_MAGIC, sizeof(used));
+	used -= sizeof(uint64_t);
+	memcpy(data + STORE_MAGIC, &used, sizeof(used));
+	crc = store_crc(0, data, (size_t)used - sizeof(crc));
+	memcpy(data + used - sizeof(crc), &crc, sizeof(crc));
+	assert_true(store_state_parse(data, STORE_SLOT, found, &sequence));
+	assert_true(found->sum == 0);
+	assert_int_equal(found->status, CONFIG_FAILED);
+	free(found);
+}
+
 static void
 test_pruning_spares_what_is_needed(void **state)
 {
@@ -1333,6 +1364,7 @@ main(void)
 	    T(test_at_most_seven_syncs_for_an_apply),
 	    T(test_a_local_generation_has_no_remote_part),
 	    T(test_numbers_are_never_used_twice),
+	    T(test_an_earlier_record_is_read),
 	    T(test_pruning_spares_what_is_needed),
 	    T(test_candidate_comes_and_goes),
 	    T(test_cache_belongs_to_one_binary),
