@@ -122,6 +122,11 @@ void parent_log_rotate(struct parent *p);
 
 /* parent_command.c: the agent's command and the files of p->settings; prints every fault. */
 int parent_command_read(struct parent *p);
+/*
+ * The agent's executable as it stands at its path now.  0: the file it was; 1: another one, or that one
+ * was written to; -1: err and errno, and nothing has changed.
+ */
+int parent_open_executable(struct parent *p, struct error *err);
 int parent_command_work_dir(struct parent *p); /* made if it is missing */
 void parent_command_free(struct agent_command *c);
 uid_t parent_trusted_user(const struct parent *p);
@@ -148,6 +153,7 @@ int slot_start(struct slot *s, uint32_t merge_kind, uint32_t endpoint);
 void slot_send(struct slot *s, uint32_t type, const void *payload, int fd);
 void slot_kill(struct slot *s, const char *why);
 void slot_end(struct slot *s, uint64_t patience_ms); /* asked to end, then killed */
+void slot_replace(struct slot *s); /* ended, and started anew at once: with new settings */
 void slot_timer(struct slot *s, uint64_t ms);
 void parent_start_daemons(struct parent *p);
 void parent_child_ready(struct slot *s);

@@ -262,6 +262,31 @@ limit_of(const struct parent *p, enum setting key)
 	return settings_has(&p->settings, key) ? settings_u64(&p->settings, key) : 0;
 }
 
+/*
+ * At each start, since an upgrade puts another file there.  What confd knows of the program (whether
+ * it has a gate, how it describes itself) was of the old one: it is started anew, as by a reload.
+ */
+static int
+open_program(struct parent *p, const struct msg_agent_start *m)
+{
+	struct error err;
+	int error, other = parent_open_executable(p, &err);
+
+	if (other == -1) {
+		error = errno;
+		log_error("starting the agent: %s", err.text);
+		refuse(p, m, STAGE_OPEN, error);
+		return -1;
+	}
+	if (other) {
+		log_info(
+		    "the agent's program was replaced or changed since it was started last: this "
+		    "is the first start of the new one");
+		slot_replace(&p->daemons[PROC_CONFD]);
+	}
+	return 0;
+}
+
 static void
 start(struct parent *p, const struct msg_agent_start *m)
 {
@@ -354,7 +379,8 @@ parent_agent_request(struct parent *p, const struct msg_agent_start *m)
 		not_started(p, m, STAGE_SECRET, errno);
 		return 0;
 	}
-	start(p, m);
+	if (open_program(p, m) == 0)
+		start(p, m);
 	return 0;
 }
 

@@ -19,6 +19,7 @@
 #define READY_MS    10000
 #define BACKOFF_MIN 100
 #define STABLE_MS   60000
+#define LEAVE_MS    5000 /* for netd to take leave of the server */
 
 static const struct channel_callbacks callbacks;
 
@@ -150,6 +151,19 @@ slot_end(struct slot *s, uint64_t patience_ms)
 	s->state = SLOT_ENDING;
 	slot_send(s, MSG_CHILD_END, NULL, -1);
 	arm(s->timer, patience_ms);
+}
+
+void
+slot_replace(struct slot *s)
+{
+	if (s->pid == 0 || s->state == SLOT_ENDING)
+		return; /* it comes with its new settings anyway */
+	if (s->proc == PROC_NETD) {
+		slot_end(s, LEAVE_MS);
+	} else { /* the others' orderly end would be the agent's; they are made to be killed */
+		s->state = SLOT_ENDING;
+		slot_kill(s, NULL);
+	}
 }
 
 static void

@@ -50,32 +50,38 @@ parent_open_named(struct parent *p, enum setting key, struct error *err)
 	return fd;
 }
 
-static int
-open_executable(struct parent *p)
+int
+parent_open_executable(struct parent *p, struct error *err)
 {
-	uint64_t *id = p->command.binary;
-	struct error err;
+	struct agent_command *c = &p->command;
+	uint64_t id[5];
 	struct stat st;
 	char place[PATH_MAX];
-	int fd = parent_open_named(p, SET_EXECUTABLE, &err);
+	int fd, other;
 
-	parent_place(p, SET_EXECUTABLE, place, sizeof(place));
+	errno = 0;
+	fd = parent_open_named(p, SET_EXECUTABLE, err);
 	if (fd == -1) {
-		log_error("%s", err.text);
+		errno = errno == 0 ? EPERM : errno; /* it is there, and not to be trusted */
 		return -1;
 	}
 	if (fstat(fd, &st) == -1 || (st.st_mode & 0111) == 0) {
-		log_error("%s: not executable: chmod +x it", place);
+		parent_place(p, SET_EXECUTABLE, place, sizeof(place));
 		close(fd);
-		return -1;
+		errno = EACCES;
+		return error_set(err, "%s: not executable: chmod +x it", place);
 	}
-	p->command.executable = fd;
 	id[0] = st.st_dev;
 	id[1] = st.st_ino;
 	id[2] = (uint64_t)st.st_size;
 	id[3] = (uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec;
 	id[4] = (uint64_t)st.st_ctim.tv_sec * 1000000000u + (uint64_t)st.st_ctim.tv_nsec;
-	return 0;
+	other = c->executable >= 0 && memcmp(c->binary, id, sizeof(id)) != 0;
+	memcpy(c->binary, id, sizeof(id));
+	if (c->executable >= 0)
+		close(c->executable);
+	c->executable = fd;
+	return other;
 }
 
 /* Are the files there?  They are opened again when they are used. */
@@ -252,6 +258,7 @@ parent_command_read(struct parent *p)
 {
 	char *name = settings_string(&p->settings, SET_CONFIG_NAME);
 	struct agent_command *c = &p->command;
+	struct error err;
 	int result = 0;
 
 	memset(c, 0, sizeof(*c));
@@ -269,8 +276,10 @@ parent_command_read(struct parent *p)
 		hide_what_is_ours(p);
 	if (read_command(p) == -1)
 		result = -1;
-	if (open_executable(p) == -1)
+	if (parent_open_executable(p, &err) == -1) {
+		log_error("%s", err.text);
 		result = -1;
+	}
 	if (look_at_files(p) == -1)
 		result = -1;
 	return result;

@@ -13,8 +13,6 @@
 #include "notify.h"
 #include "parent.h"
 
-#define LEAVE_MS 5000 /* for netd to take leave of the server */
-
 /* What the parent opened once and others hold: these need another start of opampd. */
 static const enum setting fixed[] = {SET_STORAGE, SET_CONTROL_SOCKET, SET_LINK_PORT, SET_AGENT_TYPE,
     SET_LOG_DIR, SET_UID_NETD, SET_UID_LINK, SET_UID_CONFD, SET_UID_PROCD, SET_UID_CONNECT,
@@ -134,20 +132,6 @@ take_over(struct parent *p, struct settings *old, struct agent_command *old_comm
 }
 
 static void
-replace(struct slot *s)
-{
-	if (s->pid == 0 || s->state == SLOT_ENDING)
-		return; /* it comes with its new settings anyway */
-	log_info("%s is started anew with its new settings", proc_name(s->proc));
-	if (s->proc == PROC_NETD) {
-		slot_end(s, LEAVE_MS);
-	} else { /* the others' orderly end would be the agent's; they are made to be killed */
-		s->state = SLOT_ENDING;
-		slot_kill(s, NULL);
-	}
-}
-
-static void
 reload_done(struct parent *p)
 {
 	struct settings old;
@@ -179,8 +163,12 @@ reload_done(struct parent *p)
 		close(p->sections[i]);
 		p->sections[i] = p->new_sections[i];
 		p->new_sections[i] = -1;
-		if (changed)
-			replace(&p->daemons[i]);
+		if (!changed)
+			continue;
+		if (p->daemons[i].pid != 0 && p->daemons[i].state != SLOT_ENDING)
+			log_info("%s is started anew with its new settings",
+			    proc_name(p->daemons[i].proc));
+		slot_replace(&p->daemons[i]);
 	}
 	close(p->sections[PROC_PARENT]);
 	p->sections[PROC_PARENT] = p->new_sections[PROC_PARENT];

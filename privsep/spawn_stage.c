@@ -8,7 +8,8 @@
 static const char *const stages[] = {"", "making a process", "making its cgroup",
     "making the link's secret", "changing to its user", "setting its limits",
     "entering its working directory", "entering its Landlock domain", "loading its seccomp filter",
-    "executing it", "coming to run (does one of the file systems that it may use not answer?)"};
+    "executing it", "coming to run (does one of the file systems that it may use not answer?)",
+    "opening agent.executable"};
 
 const char *
 spawn_stage_name(uint32_t stage)
@@ -19,6 +20,8 @@ spawn_stage_name(uint32_t stage)
 const char *
 spawn_stage_hint(uint32_t stage, int error)
 {
+	if (stage == STAGE_OPEN)
+		return error == EPERM ? " (not safe to run: opampd's log says why)" : "";
 	if (stage != STAGE_EXEC)
 		return "";
 	switch (error) {

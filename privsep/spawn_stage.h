@@ -18,6 +18,7 @@ enum spawn_stage {
 	STAGE_SECCOMP,
 	STAGE_EXEC,
 	STAGE_RELEASE, /* none of these came to its end in time */
+	STAGE_OPEN,    /* of agent.executable, which comes before all of them */
 };
 const char *spawn_stage_name(uint32_t stage);
 /* What an error at that stage often comes from, to stand behind its text; "" where nothing is known. */

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Deaths: of each process but the parent, of several at once, of the parent, of everything; and orderly ends."""
 import os
+import shutil
 import signal
 import sys
 import time
@@ -8,7 +9,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import proc
 import tap
-from bed import DAEMONS, Bed, for_all, users_made
+from bed import BUILD, DAEMONS, Bed, for_all, users_made
 from opampserver import APPLIED
 from tap import same, until
 
@@ -271,6 +272,50 @@ def reload(user):
         server.wait_healthy(since=before)
 
 
+def upgrade(user):
+    """The agent's program is replaced by a rename, as packages do it: the next start is of the new one, and what
+    cannot be opened is told until it can."""
+    with Bed(user) as bed:
+        server, daemon, config_hash = up(bed)
+
+        def put():
+            shutil.copy2(os.path.join(BUILD, "tools/fakeagent"), bed.path("new"))
+            os.rename(bed.path("new"), bed.agent)
+
+        def renewed(after):
+            daemon.wait_log("first start of the new one", 15, after)
+            pid = daemon.agent(other_than=before)
+            same(proc.executable(pid), bed.agent, "the file that runs (not the removed one)")
+            server.wait_healthy(since=since)
+            daemon.child("confd", other_than=confd)
+            return pid
+
+        for end in ("kill", "restart"):
+            before, confd, mark, since = daemon.agent(), daemon.child("confd"), daemon.mark(), server.mark()
+            put()
+            assert proc.alive(before), "nothing is restarted by itself"
+            if end == "kill":
+                proc.kill(before)
+            else:
+                bed.ctl("restart")
+            truth(server, daemon, config_hash, renewed(mark), since)
+        # nothing there; then one that is not to be trusted; then a good one
+        before, confd, since, mark = daemon.agent(), daemon.child("confd"), server.mark(), daemon.mark()
+        os.rename(bed.agent, bed.path("aside"))
+        proc.kill(before)
+        daemon.wait_log("starting the agent: .*agent.executable: .*No such file", 15, mark)
+        server.wait(lambda m: "opening agent.executable: No such file" in m.health.last_error, 15, "why it does not run", since)
+        mark = daemon.mark()
+        shutil.copy2(os.path.join(BUILD, "tools/fakeagent"), bed.path("new"))
+        os.chmod(bed.path("new"), 0o757)
+        os.rename(bed.path("new"), bed.agent)
+        daemon.wait_log("starting the agent: .*agent.executable: .*can be written by others", 15, mark)
+        daemon.no_agent()
+        mark = daemon.mark()
+        put()
+        truth(server, daemon, config_hash, renewed(mark), since)
+
+
 TESTS = [(f"I7 kill -9 of {name}, twice, under load: the agent stays, the server sees the truth", one(name)) for name in DAEMONS]
 TESTS += [(f"I7 kill -9 of {' and '.join(names)} at once", several(names)) for names in
           (("netd", "link"), ("confd", "procd"), ("confd", "link", "netd"), ("link", "procd"), DAEMONS)]
@@ -286,6 +331,7 @@ TESTS += [
     ("I9 a second opampd on the same storage does not start", no_second_one),
     ("I7 a child that dies again and again is started with growing waits", children_that_die_often),
     ("I7 the agent is started anew while link is away", without_link),
+    ("the agent's program replaced by a rename: the next start is of the new one", upgrade),
     ("reload: nothing, a mistake, the server's part, the agent's part", reload),
 ]
 
