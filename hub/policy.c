@@ -24,5 +24,7 @@ hub_sandbox(const struct policy *p, const struct setup *s, int dir, struct error
 	    sandbox_allow_fd(dir, LL_FS_READ_FILE | LL_FS_WRITE_FILE | LL_FS_READ_DIR |
 				      LL_FS_MAKE_REG | LL_FS_REMOVE_FILE | LL_FS_TRUNCATE) == -1)
 		return error_errno(err, "a Landlock rule for the store's directory");
-	return sandbox_enter(p, &start, &result, err);
+	if (sandbox_enter(p, &start, &result, err) == -1)
+		return -1;
+	return p->root_at != 0 && (result.namespaces & SANDBOX_NS_MOUNT) != 0;
 }

@@ -40,7 +40,7 @@ static const struct landlock_path paths[] = {{NULL, 0}};
 
 const struct policy policy_hub_front = {
     .proc = PROC_NOBODY,
-    .namespaces = SANDBOX_NS_MOUNT | SANDBOX_NS_IPC | SANDBOX_NS_UTS,
+    .namespaces = SANDBOX_NS_MOUNT | SANDBOX_NS_NET | SANDBOX_NS_IPC | SANDBOX_NS_UTS,
     .empty_root = 1,
     .syscalls = syscalls,
     .paths = paths,

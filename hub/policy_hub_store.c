@@ -33,8 +33,8 @@ static const struct syscall_rule syscalls[] = {
     CALL("read", "connections with TLS"),
     CALL("write", "connections with TLS, the store, the word that we are ready"),
     /* SQLite; the store's directory is the only one that Landlock leaves */
-    CALL1("openat", SOME_OF(2, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_EXCL | O_DIRECTORY),
-	"the store's files"),
+    CALL2("openat", SOME_OF(2, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_EXCL | O_DIRECTORY),
+	SOME_OF(3, 0666), "the store's files"),
     CALL1("fcntl", EQ(1, F_SETLK), "the store's lock"),
     CALL1("fcntl", EQ(1, F_GETLK), "the store's lock", UNSEEN("a lock that is held")),
     CALL1("fcntl", EQ(1, F_SETFD), "its files are not for programs",
@@ -47,8 +47,7 @@ static const struct syscall_rule syscalls[] = {
     CALL("fdatasync", "the store, durable"),
     CALL("ftruncate", "the store's log"),
     CALL("unlink", "the store's log at the end"),
-    CALL("newfstatat", "the store's files",
-	UNCHECKED("a path, or a descriptor's with an empty one")),
+    CALL1("newfstatat", SOME_OF(3, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW), "the store's files"),
     CALL("fstat", "the same", UNSEEN("with glibc from 2.39 on")),
     CALL("access", "is there a log that was left over?"),
     CALL("readlink", "no link on the way", UNSEEN("a path with one")),
@@ -64,7 +63,8 @@ static const struct landlock_path paths[] = {{NULL, 0}};
 
 const struct policy policy_hub_store = {
     .proc = PROC_NOBODY,
-    .namespaces = SANDBOX_NS_IPC | SANDBOX_NS_UTS,
+    .namespaces = SANDBOX_NS_MOUNT | SANDBOX_NS_NET | SANDBOX_NS_IPC | SANDBOX_NS_UTS,
+    .root_at = SETUP_FD_STORE,
     .syscalls = syscalls,
     .paths = paths,
     .landlock = 1,

@@ -51,6 +51,7 @@ static int
 begin(struct storeproc *p, struct error *err)
 {
 	char *path = record_string(&p->setup.record, SETUP_STORE);
+	int rooted;
 
 	p->base = event_base_new();
 	if (path == NULL || p->base == NULL)
@@ -58,9 +59,11 @@ begin(struct storeproc *p, struct error *err)
 	p->dir = SETUP_FD_STORE;
 	/* a web server before the sandbox: TLS makes all it makes lazily */
 	p->web = web_new(p->base, &p->setup, err);
-	if (p->web == NULL || hub_sandbox(&policy_hub_store, &p->setup, p->dir, err) == -1)
+	rooted = p->web == NULL ? -1 : hub_sandbox(&policy_hub_store, &p->setup, p->dir, err);
+	if (rooted == -1)
 		return -1;
-	p->store = hub_store_open(path, err);
+	close(p->dir); /* it leads out of the root */
+	p->store = hub_store_open(rooted ? "" : path, err);
 	free(path);
 	if (p->store == NULL)
 		return -1;

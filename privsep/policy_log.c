@@ -28,6 +28,7 @@ static const struct syscall_rule syscalls[] = {
     LOG("read", "what others said"),
     LOG("readv", "what others said"),
     LOG("pread64", "what others said"),
+    LOG("ftruncate", "taking back what it said"),
     LOG("fchmod", "its mode"),
     LOG("fchown", "its group"),
     LOG("pidfd_send_signal", "no process"),

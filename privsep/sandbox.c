@@ -11,6 +11,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -161,6 +162,50 @@ enter_empty_root(struct error *err)
 		NULL) == -1)
 		return error_errno(err, "making the empty root read-only");
 	return 0;
+}
+
+/*
+ * The root becomes the directory that we are in: there is no other name for anything.  It was entered
+ * before there was a mount namespace of our own, which takes its mount along; root that gave up
+ * CAP_DAC_OVERRIDE looks into it as its owner.
+ */
+static int
+enter_root_here(struct error *err)
+{
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == -1)
+		return error_errno(err, "making mounts private");
+	if (mount(".", "/usr", NULL, MS_BIND | MS_REC, NULL) == -1 || chdir("/usr") == -1 ||
+	    syscall(SYS_pivot_root, ".", ".") == -1)
+		return error_errno(err, "changing to a root of its own");
+	if (umount2(".", MNT_DETACH) == -1 || chdir("/") == -1)
+		return error_errno(err, "leaving the old root");
+	if (mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) ==
+	    -1)
+		return error_errno(err, "no programs and devices in its root");
+	return 0;
+}
+
+/* Namespaces, and the root in them. */
+static int
+enter_places(const struct policy *p, const struct msg_start *start, struct sandbox_result *result,
+    struct error *err)
+{
+	int root = (start->flags & CHILD_UNPRIVILEGED) == 0, r = 0;
+
+	if (p->root_at != 0) {
+		if (root)
+			(void)setfsuid(start->uid);
+		if (fchdir(p->root_at) == -1)
+			return error_errno(err, "entering its directory");
+	}
+	result->namespaces = enter_namespaces(p, start);
+	if ((result->namespaces & SANDBOX_NS_MOUNT) == 0)
+		r = p->root_at != 0 && chdir("/") == -1 ? error_errno(err, "leaving it again") : 0;
+	else if (p->root_at != 0)
+		r = enter_root_here(err);
+	if (p->root_at != 0 && root)
+		(void)setfsuid(0);
+	return r;
 }
 
 static int
@@ -330,9 +375,8 @@ sandbox_enter(const struct policy *p, const struct msg_start *start, struct sand
 	pid_t parent = getppid();
 
 	memset(result, 0, sizeof(*result));
-	if (enter_limits(p, err) == -1)
+	if (enter_limits(p, err) == -1 || enter_places(p, start, result, err) == -1)
 		return -1;
-	result->namespaces = enter_namespaces(p, start);
 	if (p->landlock && abi > 0) {
 		ruleset =
 		    sandbox_landlock_begin(abi, p->proc != PROC_CONNECT, p->scope_signal, err);

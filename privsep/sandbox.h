@@ -55,6 +55,7 @@ struct policy {
 	uint64_t capabilities; /* 1 << CAP_*, kept as root only */
 	uint32_t namespaces;   /* wanted; what cannot be had is told */
 	int empty_root;        /* 1: root is an empty read-only directory */
+	int root_at;           /* not 0: root is the directory that this descriptor has open */
 	int deny_list;         /* 1: syscalls are denied, all others pass (parent, agent) */
 	const struct syscall_rule *syscalls; /* ends with name NULL */
 	const struct landlock_path *paths;   /* ends with path NULL; everything else is denied */

@@ -121,9 +121,9 @@ $(O)/tools/hasten: $(O)/tests/tools/hasten.o $(O)/libprivsep.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $^ $(LIBS_EVENT) $(LIBS_SANDBOX)
 -include $(O)/tests/tools/relay.d $(O)/tests/tools/hasten.d
-$(O)/tools/policy: tests/tools/policy.c $(O)/libprivsep.a
+$(O)/tools/policy: tests/tools/policy.c $(O)/libhub.a $(O)/libprivsep.a
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS_OURS) $(CFLAGS_OURS) $(CPPFLAGS) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $< $(O)/libprivsep.a $(LIBS_EVENT) $(LIBS_SANDBOX)
+	$(CC) $(CPPFLAGS_OURS) $(CFLAGS_OURS) $(CPPFLAGS) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $< $(O)/libhub.a $(O)/libprivsep.a $(LIBS_EVENT) $(LIBS_SANDBOX)
 $(O)/gen/python/opamp/v1/opamp_pb2.py: proto/opamp/v1/opamp.proto proto/opamp/v1/anyvalue.proto
 	@mkdir -p $(O)/gen/python
 	protoc -Iproto --python_out=$(O)/gen/python opamp/v1/opamp.proto opamp/v1/anyvalue.proto

@@ -15,9 +15,10 @@ EXEC, READ_EXEC = 4, 5
 SIGCHLD, NEWUSER, NEWNS = 17, 0x10000000, 0x20000
 FAST_OPEN = 0x20000000
 MAY = "may"
-LISTED = ("netd", "link", "confd", "procd", "connect", "merge", "reader", "init")  # those with an allow-list
+LISTED = ("netd", "link", "confd", "procd", "connect", "merge", "reader", "init", "hub-front", "hub-store")  # those with an allow-list
+PARENTS = ("parent", "hub")  # with the deny-list that all inherit
 AGENTS = ("agent", "strict")
-ROLES = ("parent",) + LISTED + AGENTS
+ROLES = PARENTS + LISTED + AGENTS
 
 # by what a refusal is known
 DENIED = (errno.EACCES, errno.EPERM)
@@ -96,7 +97,7 @@ class Act:
             return self.user[role]
         if role in self.may:
             return MAY
-        return {"parent": self.parent, "agent": self.agent, "strict": self.strict}.get(role, self.beyond)
+        return {"parent": self.parent, "hub": self.parent, "agent": self.agent, "strict": self.strict}.get(role, self.beyond)
 
 
 def own(world):
@@ -133,7 +134,7 @@ def by_filter(policy, call, arguments):
 
 
 def policy_name(role):
-    return {"reader": "merge", "strict": "agent"}.get(role, role)
+    return {"reader": "merge", "strict": "agent", "hub": "parent"}.get(role, role)
 
 
 def filters_of(role):

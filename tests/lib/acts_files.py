@@ -7,6 +7,7 @@ from acts import (AT_EMPTY_PATH, AT_FDCWD, BUFFER, DENIED, EXEC, HOW_NEW, HOW_RE
 
 ETC = "connect reads /etc"
 TEXT = {"connect": "libraries of name services"}
+NOT_THERE = (errno.ENOENT,)  # another root
 READS = "the agent reads what its user may"
 
 
@@ -34,7 +35,8 @@ def reading():
         yield Act(f"openat2 {name}", ("openat2", AT_FDCWD, path(name), HOW_READ, 24), beyond=NOWHERE, agent=agent, strict=strict,
                   behind=NOWHERE, bare=yes, user=hidden)
     yield Act("the same by open", ("open", path("passwd"), 0), agent=MAY, strict=DENIED, behind=NOWHERE, bare={"connect": ETC})
-    yield Act("list /", ("open", "s:/", O_DIRECTORY), ("getdents64", "r:", BUFFER, 256), agent=MAY, strict=DENIED, behind=NOWHERE)
+    yield Act("list /", ("open", "s:/", O_DIRECTORY), ("getdents64", "r:", BUFFER, 256), agent=MAY, strict=DENIED, behind=NOWHERE,
+              bare={"hub-store": "the store's directory"})
     yield Act("list a directory", ("getdents64", own, BUFFER, 256), beyond=(errno.ENOTDIR, errno.EBADF), agent=(errno.ENOTDIR, errno.EBADF))
     yield Act("list by getdents", ("getdents", own, BUFFER, 256), agent=(errno.ENOTDIR, errno.EBADF))
     yield Act("out of its directory", ("openat2", state, "s:../control.sock", HOW_READ, 24), beyond=NOWHERE, none=("agent", "strict"), alone={"confd"},
@@ -48,17 +50,17 @@ def reading():
 def looking():
     root = {"behind": None}
     yield Act("stat", ("stat", path("passwd"), BUFFER), agent=MAY, **root)
-    yield Act("newfstatat", ("newfstatat", AT_FDCWD, path("passwd"), BUFFER, 0), may={"connect": "has resolv.conf changed"}, agent=MAY)
+    yield Act("newfstatat", ("newfstatat", AT_FDCWD, path("passwd"), BUFFER, 0), beyond=NOT_THERE, may={"connect": "has resolv.conf changed"}, agent=MAY)
     yield Act("statx", ("statx", AT_FDCWD, path("passwd"), 0, 0x7ff, BUFFER), agent=MAY)
     yield Act("lstat", ("lstat", path("passwd"), BUFFER), agent=MAY)
-    yield Act("stat of our state", ("newfstatat", AT_FDCWD, path("state"), BUFFER, 0), agent=MAY, behind=NOWHERE,
+    yield Act("stat of our state", ("newfstatat", AT_FDCWD, path("state"), BUFFER, 0), beyond=NOT_THERE, agent=MAY, behind=NOWHERE,
               may={"connect": "names and sizes are no secret: Landlock does not look at stat"})
-    yield Act("access", ("access", path("passwd"), 0), agent=MAY)
+    yield Act("access", ("access", path("passwd"), 0), beyond=NOT_THERE, agent=MAY)
     yield Act("faccessat2", ("faccessat2", AT_FDCWD, path("passwd"), 0, 0), agent=MAY)
-    yield Act("readlink", ("readlink", "s:/proc/self/exe", BUFFER, 256), agent=MAY)
+    yield Act("readlink", ("readlink", "s:/proc/self/exe", BUFFER, 256), beyond=NOT_THERE, agent=MAY)
     yield Act("readlinkat", ("readlinkat", AT_FDCWD, "s:/proc/self/exe", BUFFER, 256), agent=MAY)
     yield Act("statfs", ("statfs", "s:/", BUFFER), agent=MAY)
-    yield Act("getcwd", ("getcwd", BUFFER, 256), agent=MAY)
+    yield Act("getcwd", ("getcwd", BUFFER, 256), agent=MAY, may={"hub-store": "SQLite makes paths whole"})
     yield Act("chdir", ("chdir", "s:/"), agent=MAY)
     yield Act("inotify", ("inotify_init1", 0), ("inotify_add_watch", "r:", "s:/etc", 0xfff), agent=MAY)
     yield Act("fanotify", ("fanotify_init", 0, 0))
@@ -74,7 +76,7 @@ def writing():
     yield Act("creat", ("creat", new, 0o644), **beyond)
     yield Act("openat2 to write", ("openat2", AT_FDCWD, new, HOW_NEW, 24), beyond=NO_WRITE, **beyond)
     yield Act("open /etc/passwd to write", ("open", there, RDWR), **beyond)
-    yield Act("its own memory by /proc", ("openat", AT_FDCWD, "s:/proc/self/mem", RDWR | O_CLOEXEC), **beyond)
+    yield Act("its own memory by /proc", ("openat", AT_FDCWD, "s:/proc/self/mem", RDWR | O_CLOEXEC), beyond=NOWHERE, **beyond)
     yield Act("its own memory by /proc, to read", ("openat", AT_FDCWD, "s:/proc/self/mem", 0), beyond=NOWHERE, agent=MAY,
               strict=(MAY,) + DENIED, behind=NOWHERE)
     yield Act("write into our state", ("openat", AT_FDCWD, path("in state"), WRITE_NEW, 0o644), **beyond)
@@ -84,7 +86,7 @@ def writing():
     yield Act("write another's device", ("openat", AT_FDCWD, "s:/dev/kmsg", 1), **beyond)
     yield Act("an unnamed file", ("openat", AT_FDCWD, "s:/tmp", 0o20200000 | 2, 0o600), agent=NO_WRITE, behind=NO_WRITE + (errno.EISDIR, errno.EOPNOTSUPP))
     yield Act("truncate", ("truncate", there, 0), **beyond)
-    yield Act("ftruncate", ("ftruncate", own, 0), agent=(errno.EINVAL, errno.EBADF))
+    yield Act("ftruncate", ("ftruncate", own, 0), beyond=(errno.EINVAL, errno.EBADF), agent=(errno.EINVAL, errno.EBADF))
     yield Act("fallocate", ("fallocate", own, 0, 0, 4096), agent=(errno.ESPIPE, errno.EBADF, errno.ENODEV))
     yield Act("link", ("link", there, new), agent=NO_WRITE + (errno.EXDEV,), behind=NO_WRITE + (errno.EXDEV,))
     yield Act("linkat", ("linkat", AT_FDCWD, there, AT_FDCWD, new, 0), beyond=NO_WRITE + (errno.EXDEV,), agent=NO_WRITE + (errno.EXDEV,),
@@ -96,7 +98,7 @@ def writing():
               behind=NO_WRITE + (errno.EXDEV,))
     yield Act("renameat2", ("renameat2", AT_FDCWD, there, AT_FDCWD, new, 0), beyond=NO_WRITE + (errno.EXDEV,), agent=NO_WRITE + (errno.EXDEV,),
               behind=NO_WRITE + (errno.EXDEV,))
-    yield Act("unlink", ("unlink", path("control")), **beyond)
+    yield Act("unlink", ("unlink", path("control")), beyond=NO_WRITE, **beyond)
     yield Act("unlinkat", ("unlinkat", AT_FDCWD, path("control"), 0), beyond=NO_WRITE, **beyond)
     yield Act("mkdir", ("mkdir", new, 0o755), **beyond)
     yield Act("mkdirat", ("mkdirat", AT_FDCWD, new, 0o755), beyond=NO_WRITE, **beyond)
@@ -126,6 +128,33 @@ def beside():
     yield Act("a device in its directory", ("mknodat", state, "s:prison", 0o20666, 0x103), alone={"confd"}, behind=DENIED)
     yield Act("a program in its directory", ("openat2", state, "s:identity", HOW_READ, 24), ("execveat", "r:", "s:", 0, 0, AT_EMPTY_PATH), alone={"confd"},
               behind=DENIED)
+
+
+def kept():
+    """The hub's store, whose place is its directory; and what front has of it: nothing."""
+    hub = {"hub-front", "hub-store"}
+    keeps = {"hub-store": "it keeps the store"}
+    new = 0o302  # O_RDWR | O_CREAT | O_EXCL
+    there = {"beyond": NOWHERE, "behind": NOWHERE, "alone": hub}
+    yield Act("the store, to read and write", ("openat", AT_FDCWD, path("kept"), RDWR | O_CLOEXEC, 0), may=keeps, **there)
+    yield Act("a file in the store", ("openat", AT_FDCWD, path("kept, new"), new | O_CLOEXEC, 0o600), ("unlink", path("kept, new")), may=keeps, **there)
+    yield Act("the store, by the path that others know", ("openat", AT_FDCWD, path("state"), RDWR | O_CLOEXEC, 0), **there)
+    yield Act("a file that others may execute there", ("openat", AT_FDCWD, path("kept, new"), new | O_CLOEXEC, 0o4755), alone=hub, shared=True)
+    yield Act("out of the store's directory", ("openat", AT_FDCWD, path("kept, above"), O_CLOEXEC, 0), **there)
+    yield Act("out of it, to write", ("openat", AT_FDCWD, path("kept, above"), RDWR | O_CLOEXEC, 0), **there)
+    yield Act("a new file above", ("openat", AT_FDCWD, path("kept, new above"), new | O_CLOEXEC, 0o600), beyond=NOWHERE, alone={"hub-front"}, behind=NO_WRITE)
+    for name, step in {"directory": ("mkdir", path("kept, new"), 0o700), "link": ("symlink", "s:/etc/passwd", path("kept, new")),
+                       "device": ("mknod", path("kept, new"), 0o20666, 0x103), "socket": ("mknod", path("kept, new"), 0o140600, 0)}.items():
+        yield Act(f"a {name} in the store", step, behind=NO_WRITE, alone=hub)
+    yield Act("another name for the store", ("rename", path("kept"), path("kept, new")), alone=hub, shared=True)
+    yield Act("a second name for it", ("link", path("kept"), path("kept, new")), alone=hub, shared=True)
+    yield Act("a look out of it, by a descriptor", ("newfstatat", 7, path("passwd, from there"), BUFFER, 0), alone=hub,
+              beyond=(errno.EBADF, errno.ENOTDIR), behind=(errno.EBADF, errno.ENOTDIR))
+    yield Act("the tokens", ("openat", AT_FDCWD, path("control"), O_CLOEXEC, 0), **there)
+    yield Act("the log, cut off", ("ftruncate", 2, 0), alone=hub, shared=True)
+    yield Act("the log, written over", ("pwrite64", 2, "s:x", 1, 0), alone=hub, shared=True)
+    yield Act("the log's end", ("shutdown", 2, 1), alone=hub, shared=True)
+    yield Act("the log without O_APPEND", ("fcntl", 2, 4, 0o4002), alone=hub, shared=True)
 
 
 def owners():
@@ -186,5 +215,5 @@ def memory():
     yield Act("memory of huge pages", ("mmap", 0, 2 << 20, 3, 0x40022, -1, 0), agent=(errno.ENOMEM,))
 
 
-FILES = {"open, stat, list": [*reading(), *looking()], "write, link, rename, mknod": [*writing(), *beside(), *owners()],
+FILES = {"open, stat, list": [*reading(), *looking()], "write, link, rename, mknod": [*writing(), *beside(), *kept(), *owners()],
          "execute": [*programs()], "memory": [*memory()]}

@@ -8,11 +8,12 @@ from acts import (ADDRESS, AT_FDCWD, BUFFER, DENIED, FAST_OPEN, IOV, MAY, NEWNS,
 NET = "it connects for the others"
 NO_FAMILY = (errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT, errno.EPERM, errno.EACCES)
 PLAIN = {"netd": "an empty network of its own", "link": "an empty network of its own", "confd": "an empty network of its own",
-         "procd": "an empty network of its own", "merge": "an empty network of its own", "reader": "an empty network of its own"}
+         "procd": "an empty network of its own", "merge": "an empty network of its own", "reader": "an empty network of its own",
+         "hub-front": "an empty network of its own", "hub-store": "an empty network of its own"}
 LIMITS = {"CPU": 0, "FSIZE": 1, "DATA": 2, "STACK": 3, "CORE": 4, "RSS": 5, "NPROC": 6, "NOFILE": 7, "MEMLOCK": 8, "AS": 9, "LOCKS": 10,
           "SIGPENDING": 11, "MSGQUEUE": 12, "NICE": 13, "RTPRIO": 14, "RTTIME": 15}
 QUEUED = data(struct.pack("<iii", 0, 0, -1) + bytes(116))
-OTHERS = ("parent", "netd", "link", "confd", "procd", "agent", "init")
+OTHERS = ("parent", "netd", "link", "confd", "procd", "agent", "init", "hub-front", "hub-store")
 
 
 def server(w):
@@ -70,7 +71,7 @@ def on_what_it_has():
     yield Act("typing into a terminal", ("ioctl", 0, 0x5412, "s:x"), shared=True)
     yield Act("the same with high bits", ("ioctl", 0, 0x100005412, "s:x"), shared=True)
     yield Act("a terminal's selection", ("ioctl", 0, 0x541c, "s:x"), shared=True)
-    yield Act("a terminal of its own", ("openat", AT_FDCWD, "s:/dev/ptmx", 2), agent=DENIED + (MAY, errno.ENOENT), behind=NOWHERE)
+    yield Act("a terminal of its own", ("openat", AT_FDCWD, "s:/dev/ptmx", 2), beyond=NOWHERE, agent=DENIED + (MAY, errno.ENOENT), behind=NOWHERE)
 
 
 def processes():
@@ -79,6 +80,7 @@ def processes():
     for name in OTHERS:
         def pid(w, name=name):
             return w.others.get(name)
+        both = {n: "one user for both" for n in ("hub-front", "hub-store")} if name.startswith("hub-") else None
         whom = f"the {name}" if name in ("parent", "agent") else name
         yield Act(f"ptrace {whom}", ("ptrace", 16, pid, 0, 0), behind=NOBODY_THERE)
         yield Act(f"seize {whom}", ("ptrace", 0x4206, pid, 0, 0), behind=NOBODY_THERE)
@@ -93,10 +95,12 @@ def processes():
         yield Act(f"pidfd of {whom}, its descriptor", ("pidfd_open", pid, 0), ("pidfd_getfd", "r:", 0, 0), agent=NOBODY_THERE + (errno.EINVAL,),
                   behind=NOBODY_THERE + (errno.EINVAL,))
         yield Act(f"kcmp {whom}", ("kcmp", pid, pid, 0, 0, 0), behind=NOBODY_THERE)
-        yield Act(f"limits of {whom}", ("prlimit64", pid, 7, 0, BUFFER), agent=NOBODY_THERE, behind=NOBODY_THERE, same_user=True)
+        yield Act(f"limits of {whom}", ("prlimit64", pid, 7, 0, BUFFER), agent=NOBODY_THERE, behind=NOBODY_THERE, same_user=True,
+                  bare=both)
         yield Act(f"memory of {whom}", ("openat", AT_FDCWD, lambda w, n=name: f"s:/proc/{w.others.get(n)}/mem" if w.others.get(n) else None, 2),
-                  agent=DENIED + (errno.ENOENT,), behind=NOWHERE)
-        yield Act(f"priority of {whom}", ("setpriority", 0, pid, lambda w: w.nice), agent=NOBODY_THERE, behind=NOBODY_THERE, same_user=True)
+                  beyond=NOWHERE, agent=DENIED + (errno.ENOENT,), behind=NOWHERE)
+        yield Act(f"priority of {whom}", ("setpriority", 0, pid, lambda w: w.nice), agent=NOBODY_THERE, behind=NOBODY_THERE, same_user=True,
+                  bare=both)
     yield Act("kill them all", ("kill", -1, 0), agent=(MAY,) + NOBODY_THERE)
     yield Act("signal what is no pidfd", ("pidfd_send_signal", 0, 0, 0, 0), beyond=(errno.EBADF,), agent=(errno.EBADF,))
     yield Act("signal its own", ("pidfd_send_signal", lambda w: w.pidfd, 0, 0, 0), alone={"procd"}, may={"procd": "the agent is its charge"})

@@ -22,7 +22,7 @@ from tap import until
 
 INJECT = os.path.join(BUILD, "tools", "inject")
 POLICY = json.loads(subprocess.run([os.path.join(BUILD, "tools", "policy")], check=True, capture_output=True).stdout)
-NEIGHBOUR = {"netd": "procd", "link": "confd", "confd": "link", "procd": "netd"}
+NEIGHBOUR = {"netd": "procd", "link": "confd", "confd": "link", "procd": "netd", "hub-front": "hub-store", "hub-store": "hub-front"}
 ACTS = acts.each_noun({"(control)": [acts.Act("close nothing", ("close", -1), beyond=(errno.EBADF,), agent=(errno.EBADF,), parent=(errno.EBADF,))], **FILES, **SYSTEM})
 RESULT = re.compile(r"killed \w+|exited \d+|executed|hung|no copy: -?\d+|-?\d+")
 QUIET = {"server": {"reconnect": {"initial_delay": "50ms", "max_delay": "100ms"}}, "agent": {"config_apply_timeout": "60s"}}
@@ -223,7 +223,7 @@ def judge_behind(act, role, user, results):
 def does(act, role, lines):
     if lines is None or role in act.none or (act.alone is not None and role not in act.alone):
         return False
-    if role == "parent":
+    if role in acts.PARENTS:
         return act.parent is not None or any(declared(POLICY, role, line) == KILLED for line in lines[:1])
     return True
 

@@ -3,7 +3,7 @@ import os
 import pwd
 
 import proc
-from acts import filters_of, policy_name
+from acts import PARENTS, filters_of, policy_name
 from prison import POLICY
 
 # What each process may call, whatever its policy says: a second list on purpose, in words, so that a policy does not grow
@@ -11,6 +11,7 @@ from prison import POLICY
 EVERY = "brk mmap munmap sendmsg close newfstatat fstat write exit_group clock_gettime gettimeofday poll ppoll"
 LOOP = "recvmsg fcntl getsockopt epoll_wait epoll_pwait epoll_pwait2 epoll_ctl"
 FILES = "memfd_create pread64 fcntl mremap"
+HUB = "mremap getrandom futex accept4 fcntl ioctl shutdown getsockopt readv writev read epoll_wait epoll_pwait epoll_ctl"
 SIGNED = {role: set(f"{EVERY} {more}".split()) for role, more in {
     "netd": f"{LOOP} {FILES} getrandom getpid futex time read shutdown",
     "link": f"{LOOP} {FILES} getrandom read readv writev ioctl shutdown accept4 getsockname getpeername sendto recvfrom",
@@ -18,18 +19,22 @@ SIGNED = {role: set(f"{EVERY} {more}".split()) for role, more in {
     "procd": f"{LOOP} fstatfs pidfd_send_signal",
     "connect": "socket connect getsockname getsockopt setsockopt sendto sendmmsg recvfrom read writev openat lseek ioctl uname futex restart_syscall",
     "merge": FILES,
+    "hub-front": f"{HUB} getpid",
+    "hub-store": f"{HUB} getpid openat pread64 pwrite64 fsync fdatasync ftruncate unlink access readlink getcwd geteuid lseek",
 }.items()}
 # calls that nobody may let pass without a look at their arguments
 LOOKED_AT = {"mmap", "mprotect", "fcntl", "ioctl", "socket", "getsockopt", "setsockopt", "sendmsg", "memfd_create", "pidfd_send_signal", "prctl", "clone",
              "openat", "shutdown", "fchmod", "recvmsg", "mremap", "futex", "getrandom", "accept4", "recvfrom", "sendto", "sendmmsg",
              "clock_gettime", "fchown", "linkat", "unlinkat", "mkdirat", "lseek", "newfstatat"}
-USERS = {"netd": "_opampd_net", "link": "_opampd_link", "confd": "_opampd_conf", "procd": "_opampd_proc", "connect": "_opampd_dns", "merge": "_opampd_merge"}
-CAPABILITIES = {"procd": 1 << 5, "parent": 0x2001eb}
+USERS = {"netd": "_opampd_net", "link": "_opampd_link", "confd": "_opampd_conf", "procd": "_opampd_proc", "connect": "_opampd_dns", "merge": "_opampd_merge", "hub-front": "", "hub-store": ""}
+CAPABILITIES = {"procd": 1 << 5, "parent": 0x2001eb, "hub": 0x2001e0}
 LIMITS = {"Max open files": "nofile", "Max file size": "fsize", "Max data size": "data", "Max address space": "as", "Max processes": "nproc"}
 
 # what the settings of these tests make of them (fit_limits in privsep/child.c)
 MIB = 1 << 20
-FITTED = {("netd", "fsize"): 17 * MIB, ("merge", "nofile"): lambda pid: max(proc.descriptors(pid)) + 1 + 12}
+FITTED = {("netd", "fsize"): 17 * MIB, ("merge", "nofile"): lambda pid: max(proc.descriptors(pid)) + 1 + 12,
+          # as many agents as the hard limit of whoever starts the hub allows
+          ("hub-front", "nofile"): lambda pid: min(POLICY["hub-front"]["nofile"], int(limits(proc.status(pid)["PPid"])["nofile"][1]))}
 
 # {role: {kind of descriptor: how many at most}}
 DESCRIPTORS = {
@@ -40,6 +45,8 @@ DESCRIPTORS = {
     "connect": {"/dev/null": 2, "log": 1, "epoll": 1, "pipe": 2, "socket": 1, "memfd": 1},
     "reader": {"/dev/null": 2, "log": 1, "epoll": 1, "pipe": 2, "socket": 1, "memfd": 2, "settings": 1, "/etc/passwd": 1, "/etc/group": 1},
     "merge": {"/dev/null": 2, "log": 1, "epoll": 1, "pipe": 2, "socket": 1, "memfd": 4},
+    "hub-front": {"/dev/null": 3, "log": 1, "epoll": 1, "pipe": 2, "socket": 4},
+    "hub-store": {"/dev/null": 2, "log": 1, "epoll": 1, "pipe": 2, "socket": 4, "state": 2},
 }
 
 
@@ -73,7 +80,7 @@ def limits(pid):
 def kind_of(what, fd, bed):
     if fd == 2:
         return "log"
-    if what.startswith(bed.storage()):
+    if what.startswith(bed.storage()) or what in ("/hub.db", "/hub.db-wal"):
         return "state"
     named = {bed.path("var", "log", "agent.log"): "agent.log", bed.path("opampd.yaml"): "settings"}
     if what in named:
@@ -102,13 +109,13 @@ def ids(role, pid, user, want_uid):
     wrong = []
     if uids != {str(want_uid)}:
         wrong.append(f"{role}: user ids {status['Uid']}, declared {want_uid}")
-    if role != "parent" and "0" in uids | set(status["Gid"].split()) | set(status["Groups"].split()):
+    if role not in PARENTS and "0" in uids | set(status["Gid"].split()) | set(status["Groups"].split()):
         wrong.append(f"{role}: root among its ids")
     # the kernel gives the files of a process in /proc to root when it is not dumpable
     if uids != {"0"} and os.stat(f"/proc/{pid}/maps").st_uid != 0:
         wrong.append(f"{role}: is dumpable")
     groups = len(status["Groups"].split())
-    if user == "root" and groups > (1 if role == "confd" else 0) and role not in ("parent", "agent", "strict"):
+    if user == "root" and groups > (1 if role == "confd" else 0) and role not in (*PARENTS, "agent", "strict"):
         wrong.append(f"{role}: {groups} groups")
     return wrong
 
@@ -118,7 +125,7 @@ def capabilities(role, pid, user):
     want = CAPABILITIES.get(role, 0) if user == "root" else 0
     wrong = [f"{role}: {name} {status[name]}, declared {value:x}" for name, value in
              (("CapPrm", want), ("CapEff", want), ("CapInh", 0), ("CapAmb", 0)) if int(status[name], 16) != value]
-    if role != "parent" and int(status["CapBnd"], 16) != 0:
+    if role not in PARENTS and int(status["CapBnd"], 16) != 0:
         wrong.append(f"{role}: bounding set {status['CapBnd']}")
     for name, value in (("NoNewPrivs", "1"), ("Seccomp", "2"), ("Seccomp_filters", str(len(filters_of(role))))):
         if status.get(name, value) != value:
@@ -136,10 +143,11 @@ def own_namespaces(role, pid, parent):
 def process(role, pid, user, bed, parent, lifted=False):
     """All of it for one of ours."""
     policy = POLICY[policy_name(role)]
-    uid = pwd.getpwnam(policy["user"]).pw_uid if user == "root" and policy["user"] else proc.status(parent)["Uid"].split()[0]
-    wrong = signed(role) if role != "parent" else []
+    name = "_opamphub" if role.startswith("hub-") else policy["user"]
+    uid = pwd.getpwnam(name).pw_uid if user == "root" and name else proc.status(parent)["Uid"].split()[0]
+    wrong = signed(role) if role not in PARENTS else []
     wrong += ids(role, pid, user, uid) + capabilities(role, pid, user)
-    if role == "parent":
+    if role in PARENTS:
         return wrong
     wrong += descriptors(role, pid, bed) + own_namespaces(role, pid, parent)
     for key, pair in limits(pid).items():

@@ -12,7 +12,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "lib"))
 import acts
 import filters
+import hub_bed
 import prison
+import prison_hub
 import prison_state
 import proc
 import tap
@@ -23,7 +25,7 @@ from prison import POLICY, QUIET, Prison, Table, World, able, every_number, ever
 from tap import same, until
 
 WHOLE = bool(os.environ.get("WHOLE"))
-ROLES = ("parent",) + LISTED + ("agent", "strict")
+ROLES = ("parent",) + LISTED[:-2] + ("agent", "strict") + prison_hub.ROLES
 RESULTS = os.environ.get("PRISON_RESULTS", os.path.join(HERE, "results.md"))
 TABLES = {}
 
@@ -36,7 +38,7 @@ def everything(p, role, s):
     """One process: the acts, all numbers, all sockets."""
     table = table_of(p.user)
     before = len(table.wrong)
-    table.run(World(p, role, s.pid), role, s)
+    table.run((prison_hub.HubWorld if role in prison_hub.ROLES else World)(p, role, s.pid), role, s)
     numbers, wrong = every_number(role, s, WHOLE)
     kinds, made, more = every_socket(role, s, WHOLE)
     table.wrong += wrong + more
@@ -76,6 +78,40 @@ def one_shots(user):
                 wrong += prison_state.process(role, s.pid, user, p.bed, p.daemon.pid, True)
                 wrong += everything(p, role, s)
         same(wrong, [], "not as declared")
+
+
+def hub_resident(user):
+    able()
+    wrong = []
+    with prison_hub.HubPrison(user) as p:
+        for role in prison_hub.ROLES:
+            with p.session(role) as s:
+                wrong += everything(p, role, s)
+        same(wrong, [], "not as declared")
+        same({f"hub-{n}": pid for n, pid in p.hub.children().items()}, p.children, "the processes, of which only copies were ended")
+        p.hub.agents[0].say()
+
+
+def hub_as_declared(user):
+    """By processes that nobody has touched."""
+    able()
+    wrong = []
+    with hub_bed.Hub(user=user, tokens=prison_hub.TOKENS) as hub:
+        hub.storage, hub.path = prison_hub.HeldHub.storage.__get__(hub), prison_hub.HeldHub.path.__get__(hub)
+        hub.agent().hello()
+        for role, pid in {"hub": hub.process.pid, **{f"hub-{n}": p for n, p in hub.children().items()}}.items():
+            wrong += prison_state.process(role, pid, user, hub, hub.process.pid)
+            programs = filters.of_process(prison.INJECT, pid)
+            wrong += [] if len(programs) == len(acts.filters_of(role)) else [f"{role}: {len(programs)} filters"]
+            differ, asked = filters.differences(programs, POLICY, role)
+            wrong += differ
+            print(f"# {user}: {role}: {asked} calls as declared, over {sum(map(len, programs))} instructions", flush=True)
+        dumpable = subprocess.run([prison.INJECT, str(hub.process.pid), "prctl", "3"], check=True, capture_output=True, text=True, timeout=30).stdout
+        wrong += [] if dumpable == "0\n" else [f"hub: is dumpable ({dumpable.strip()})"]
+        store = hub.children()["store"]
+        wrong += [f"hub-front: sees {f}" for f in os.listdir(f"/proc/{hub.children()['front']}/root")]
+        wrong += [] if os.path.samefile(f"/proc/{store}/root", hub.store) else ["hub-store: its root is not the store's directory"]
+    same(wrong, [], "not as declared")
 
 
 def ends_with_parent(user):
@@ -231,6 +267,8 @@ TESTS = [
     ("I1 I3 I5 I13 I15 SE-01 parent, netd, link, confd, procd, agent: every act is refused or ends it, as declared", resident),
     ("I5 the settings reader, merge, the connector: the same", one_shots),
     ("I13 I15 SE-01 the agent under agent.sandbox strict: the same", strict),
+    ("OH-SE I3 I5 I13 opamphub and its two processes: every call number and listed argument, ids, limits, descriptors: as declared", hub_as_declared),
+    ("OH-SE I3 I5 I13 opamphub and its two processes: every act is refused or ends it, as declared", hub_resident),
     ("I9 netd, link, confd: even one that does nothing any more ends with the parent", ends_with_parent),
     ("I11 netd, link, confd: what one that was taken over can hold", hoards),
     ("I15 what is not in force is what opampctl sandbox lists", weaker),

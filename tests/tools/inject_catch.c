@@ -20,12 +20,13 @@
 #define PARENTS_OPTIONS (PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE)
 #define CHILDS_OPTIONS  (PTRACE_O_TRACEEXEC | PTRACE_O_TRACESYSGOOD)
 
-/* name NULL: any of ours */
+/* name NULL: any of ours, opampd's or the hub's */
 static int
 is_named(pid_t pid, const char *name)
 {
-	static const char ours[] = "opampd-";
+	static const char *const ours[] = {"opampd-", "opamphub-"};
 	char path[64], have[64] = "";
+	size_t i, n;
 	int fd;
 
 	(void)snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
@@ -34,8 +35,12 @@ is_named(pid_t pid, const char *name)
 		have[0] = '\0';
 	if (fd >= 0)
 		close(fd);
-	return strncmp(have, ours, sizeof(ours) - 1) == 0 &&
-	       (name == NULL || strcmp(have + sizeof(ours) - 1, name) == 0);
+	for (i = 0; i < sizeof(ours) / sizeof(ours[0]); i++) {
+		n = strlen(ours[i]);
+		if (strncmp(have, ours[i], n) == 0 && (name == NULL || strcmp(have + n, name) == 0))
+			return 1;
+	}
+	return 0;
 }
 
 /* Its own RLIMIT_NPROC of 0 becomes what it had: written where the call will read it. */

@@ -6,6 +6,7 @@
 #include <seccomp.h>
 #include <stdio.h>
 
+#include "hub/policy.h"
 #include "privsep/limits.h"
 #include "privsep/sandbox.h"
 
@@ -94,6 +95,8 @@ main(void)
 	printf("{\n");
 	for (proc = PROC_PARENT; proc < PROC_COUNT; proc++)
 		print(proc_name((uint32_t)proc), policy_of((enum proc)proc), ",");
+	print("hub-front", &policy_hub_front, ",");
+	print("hub-store", &policy_hub_store, ",");
 	print("log", &policy_log, ",");
 	print("init", &policy_init, ",");
 	print("agent", &policy_agent, "");
