@@ -398,8 +398,13 @@ command(struct web_request *q, const uint8_t uid[16])
 	if (body == NULL)
 		return;
 	type = json_string_value(json_object_get(body, "type"));
-	if (type == NULL || strcmp(type, "restart") != 0)
-		web_fault(q, 422, "type: the only command is \"restart\"");
+	if (type != NULL && strcmp(type, "resend") == 0)
+		answer(q, fleet_resend(q->web->fleet, uid, api_author(q), &err),
+		    "nothing is assigned to the agent, or it takes no configuration "
+		    "(AcceptsRemoteConfig)",
+		    &err);
+	else if (type == NULL || strcmp(type, "restart") != 0)
+		web_fault(q, 422, "type: \"restart\" or \"resend\"");
 	else
 		answer(q, fleet_restart(q->web->fleet, uid, api_author(q), &err),
 		    "the agent does not take restart commands (AcceptsRestartCommand)", &err);

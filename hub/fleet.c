@@ -130,6 +130,24 @@ fleet_offer(struct fleet *f, struct conv *c, uint64_t version)
 	f->offers[f->offer_count++] = (struct offer){c->number, version};
 }
 
+void
+fleet_offer_again(struct fleet *f, struct conv *c, uint64_t version, int once)
+{
+	c->offered = 0;
+	c->again = once;
+	fleet_offer(f, c, version);
+}
+
+/* What was to go once has gone, or cannot. */
+static void
+offer_once(struct fleet *f, struct conv *c)
+{
+	if (!c->again)
+		return;
+	c->again = 0;
+	fleet_offer(f, c, 0);
+}
+
 int
 fleet_event(struct fleet *f, const uint8_t uid[16], const char *kind, struct error *err,
     const char *fmt, ...)
@@ -341,11 +359,15 @@ seen(struct fleet *f, struct conv *c, uint64_t arg, struct error *err)
 static int
 went(struct fleet *f, struct conv *c, uint64_t what, struct error *err)
 {
+	uint64_t version;
+
 	switch (what) {
 	case FRAME_OFFER:
+		version = c->offered;
+		offer_once(f, c);
 		fleet_changed(f, c->uid);
 		return fleet_event(
-		    f, c->uid, "offered", err, "version %llu", (unsigned long long)c->offered);
+		    f, c->uid, "offered", err, "version %llu", (unsigned long long)version);
 	case FRAME_COMMAND:
 		return fleet_event(f, c->uid, "restart", err, "the command was sent");
 	case FRAME_MESSAGE:
@@ -421,6 +443,8 @@ unsent(struct fleet *f, struct conv *c, const struct record *r, struct error *er
 	if (!record_find(r, KEY_WHY, &why) || why.len > 512)
 		return error_set(err, "no reason, or a long one");
 	f->figures.unsent++;
+	if (what == FRAME_OFFER)
+		offer_once(f, c);
 	fleet_changed(f, c->uid);
 	return fleet_event(f, c->uid, "not sent", err, "%s: %.*s",
 	    what == FRAME_OFFER     ? "the offered configuration"

@@ -59,6 +59,9 @@ enum fleet_answer {
 };
 enum fleet_answer fleet_restart(
     struct fleet *f, const uint8_t uid[16], struct bytes author, struct error *err);
+/* The version that is due to it is offered once more. */
+enum fleet_answer fleet_resend(
+    struct fleet *f, const uint8_t uid[16], struct bytes author, struct error *err);
 enum fleet_answer fleet_message(struct fleet *f, const uint8_t uid[16], struct bytes capability,
     struct bytes type, struct bytes data, struct bytes author, struct error *err);
 enum fleet_answer fleet_forget(

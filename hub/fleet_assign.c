@@ -8,9 +8,10 @@
 #include "fleet_inside.h"
 #include "privsep/log.h"
 
-#define BIT_ACCEPTS_CONFIG 0x2u
-#define BIT_RESTART        0x400u
-#define LIST_MOST          (1u << 30)
+#define BIT_ACCEPTS_CONFIG   0x2u
+#define BIT_RESTART          0x400u
+#define CONFIG_STATUS_FAILED 3u
+#define LIST_MOST            (1u << 30)
 
 /* ---- targets: assignments in memory */
 
@@ -111,7 +112,7 @@ struct one { /* an agent that may have to run something else now */
 	uint8_t uid[16];
 	uint64_t due;
 	uint8_t hash[32]; /* what it says it was offered last */
-	int has_hash, accepts;
+	int has_hash, accepts, failed;
 };
 
 struct many {
@@ -131,6 +132,7 @@ collect(void *ctx, const struct agent *a)
 	memcpy(o->uid, a->uid, sizeof(o->uid));
 	o->due = a->due;
 	o->accepts = (a->capabilities & BIT_ACCEPTS_CONFIG) != 0;
+	o->failed = a->config_status == CONFIG_STATUS_FAILED;
 	if (a->config_hash.len == sizeof(o->hash)) {
 		o->has_hash = 1;
 		memcpy(o->hash, a->config_hash.data, sizeof(o->hash));
@@ -170,10 +172,13 @@ keep_hash(void *ctx, const struct configuration_version *v)
 	return 0;
 }
 
-/* Compares what it is to run with what it was, and with what it says. */
+/*
+ * Compares what it is to run with what it was, and with what it says.  sent: a version that somebody has
+ * just sent (0: none): it is offered also where it had failed.
+ */
 static int
-settle(
-    struct fleet *f, const struct one *o, struct attributes *a, struct hashed *h, struct error *err)
+settle(struct fleet *f, const struct one *o, uint64_t sent, struct attributes *a, struct hashed *h,
+    struct error *err)
 {
 	struct conv *c = fleet_conv_of(f, o->uid);
 	uint64_t due;
@@ -185,7 +190,8 @@ settle(
 	due = fleet_due(f, o->uid, a->list, a->count);
 	while (a->count > 0)
 		free((char *)(uintptr_t)a->list[--a->count].data);
-	if (due == o->due)
+	sent = due != 0 && due == sent && o->failed && o->accepts && c != NULL;
+	if (due == o->due && !sent)
 		return 0;
 	if (store_agent_due(f->store, o->uid, due, f->now, err) == -1)
 		return -1;
@@ -198,13 +204,17 @@ settle(
 			return -1;
 	}
 	agreed = due == 0 || (o->has_hash && memcmp(o->hash, h->hash, sizeof(h->hash)) == 0);
-	fleet_offer(f, c, agreed || !o->accepts ? 0 : due);
+	if (sent)
+		fleet_offer_again(f, c, due, agreed);
+	else
+		fleet_offer(f, c, agreed || !o->accepts ? 0 : due);
 	return 0;
 }
 
 /* All agents that an assignment names: uid, or else selector. */
 static int
-settle_all(struct fleet *f, const uint8_t *uid, struct bytes selector, struct error *err)
+settle_all(
+    struct fleet *f, const uint8_t *uid, struct bytes selector, uint64_t sent, struct error *err)
 {
 	struct agent_query q = {.selector = selector,
 	    .connected = -1,
@@ -223,7 +233,7 @@ settle_all(struct fleet *f, const uint8_t *uid, struct bytes selector, struct er
 	r = uid != NULL ? store_agent_get(f->store, uid, collect, &m, err)
 			: store_agents_list(f->store, &q, collect, &m, &matches, err);
 	for (i = 0; i < m.count && r != -1; i++)
-		r = settle(f, &m.list[i], a, &h, err);
+		r = settle(f, &m.list[i], sent, a, &h, err);
 	free(m.list);
 	free(a);
 	return r == -1 ? -1 : 0;
@@ -269,7 +279,7 @@ fleet_assign(struct fleet *f, struct assignment *a, struct error *err)
 		r = error_set(err, "there is no version %llu", (unsigned long long)a->version);
 	if (r == -1 || store_assignment_new(f->store, a, err) == -1 ||
 	    fleet_targets_load(f, err) == -1 ||
-	    settle_all(f, a->has_uid ? a->uid : NULL, a->selector, err) == -1)
+	    settle_all(f, a->has_uid ? a->uid : NULL, a->selector, a->version, err) == -1)
 		return undo(f);
 	if (fleet_end(f, err) == -1)
 		return undo(f);
@@ -313,7 +323,8 @@ fleet_unassign(struct fleet *f, uint64_t id, struct error *err)
 	if (fleet_begin(f, err) == -1)
 		return -1;
 	if (store_assignment_delete(f->store, id, err) == -1 || fleet_targets_load(f, err) == -1 ||
-	    settle_all(f, w.has_uid ? w.uid : NULL, (struct bytes){w.selector, w.len}, err) == -1 ||
+	    settle_all(f, w.has_uid ? w.uid : NULL, (struct bytes){w.selector, w.len}, 0, err) ==
+		-1 ||
 	    fleet_end(f, err) == -1)
 		return undo(f);
 	if (f->watch != NULL)
@@ -432,6 +443,53 @@ fleet_restart(struct fleet *f, const uint8_t uid[16], struct bytes author, struc
 		return FLEET_FAILED;
 	f->figures.commands++;
 	return a;
+}
+
+struct resend {
+	uint64_t due;
+	struct one agent;
+};
+
+static int
+keep_due(void *ctx, const struct agent *a)
+{
+	struct resend *r = ctx;
+	struct many m = {&r->agent, 0, 1};
+
+	r->due = a->due;
+	return collect(&m, a);
+}
+
+/* Whatever it said of it: the cause may be mended. */
+enum fleet_answer
+fleet_resend(struct fleet *f, const uint8_t uid[16], struct bytes author, struct error *err)
+{
+	struct resend r = {0};
+	struct hashed h = {0};
+	struct conv *c;
+	enum fleet_answer a = reach(f, uid, &c, err);
+
+	if (a != FLEET_SENT)
+		return a;
+	if (store_agent_get(f->store, uid, keep_due, &r, err) == -1)
+		return FLEET_FAILED;
+	if (r.due == 0 || !r.agent.accepts)
+		return FLEET_UNABLE;
+	if (store_version_get(f->store, r.due, keep_hash, &h, err) == -1 ||
+	    fleet_begin(f, err) == -1)
+		return FLEET_FAILED;
+	fleet_changed(f, uid);
+	fleet_offer_again(
+	    f, c, r.due, r.agent.has_hash && memcmp(r.agent.hash, h.hash, sizeof(h.hash)) == 0);
+	if (fleet_event(f, uid, "send again", err, "asked for by %.*s", (int)author.len,
+		author.data) == -1 ||
+	    fleet_end(f, err) == -1) {
+		c->offered = 0; /* front was told nothing */
+		c->again = 0;
+		fleet_undo(f);
+		return FLEET_FAILED;
+	}
+	return FLEET_SENT;
 }
 
 struct has_custom {

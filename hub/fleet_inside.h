@@ -18,6 +18,7 @@ struct conv { /* a conversation that front has */
 	uint32_t number;
 	uint64_t capabilities;
 	uint64_t offered;  /* version that front was told to offer, 0 = none */
+	int again;         /* it is, once, although the agent has reported its hash */
 	uint64_t settings; /* id of the settings' offer that was sent */
 };
 
@@ -91,6 +92,8 @@ void fleet_undo(struct fleet *f);
 
 void fleet_changed(struct fleet *f, const uint8_t uid[16]);
 void fleet_offer(struct fleet *f, struct conv *c, uint64_t version);
+/* Also where it was offered already; once: the agent has reported its hash. */
+void fleet_offer_again(struct fleet *f, struct conv *c, uint64_t version, int once);
 int fleet_event(struct fleet *f, const uint8_t uid[16], const char *kind, struct error *err,
     const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 

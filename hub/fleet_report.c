@@ -334,6 +334,8 @@ decide_offer(struct report *p)
 	agreed = !p->has_due_hash ||
 		 (a->config_hash.len == sizeof(p->due_hash) &&
 		     memcmp(a->config_hash.data, p->due_hash, sizeof(p->due_hash)) == 0);
+	if (agreed && p->conv->again && p->conv->offered == a->due)
+		return 0; /* it has not gone yet */
 	fleet_offer(p->f, p->conv, agreed || (a->capabilities & BIT_ACCEPTS) == 0 ? 0 : a->due);
 	return 0;
 }

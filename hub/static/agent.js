@@ -88,6 +88,13 @@ const agentView = (() => {
     } catch (fault) { toast(fault.message, true); }
   }
 
+  async function resend(agent) {
+    try {
+      await api(`agents/${agent.uid}/commands`, "POST", { type: "resend" });
+      toast(`${configName(agent.config)} was sent again.`);
+    } catch (fault) { toast(fault.message, true); }
+  }
+
   async function forget(agent) {
     if (!await confirmed("Forget this agent?", "All that the hub knows of it is deleted. It comes back when it connects again.", "Forget", true)) return;
     try {
@@ -118,7 +125,10 @@ const agentView = (() => {
       el("div", { class: "grid" },
         el("section", { class: "card", "aria-label": "State" }, el("h2", {}, "State"), facts(agent)),
         el("section", { class: "card", "aria-label": "Health" }, el("h2", {}, "Health"), health(agent))),
-      el("section", { class: "card", "aria-label": "Configuration" }, el("h2", {}, "Configuration"), pane),
+      el("section", { class: "card", "aria-label": "Configuration" },
+        el("div", { class: "row" }, el("h2", { class: "grow" }, "Configuration"),
+          agent.config.due === null ? null : el("button", { type: "button", id: "resend", disabled: !agent.connected || !can("AcceptsRemoteConfig"), title: `Offers ${configName(agent.config)} once more, as after the reason why it failed was mended`, onclick: () => resend(agent) }, "Send again")),
+        pane),
       el("div", { class: "grid" },
         el("section", { class: "card", "aria-label": "Description" }, el("h2", {}, "Description"),
           el("h3", {}, "Identifying"), list(agent.description && agent.description.identifying_attributes),

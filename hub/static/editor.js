@@ -18,11 +18,22 @@ const editor = (() => {
             el("td", {}, el("button", { type: "button", class: "danger", onclick: () => remove(c) }, "Delete"))))))) : el("p", { class: "soft" }, "There is none yet.")),
       el("section", { class: "card", "aria-label": "Assignments" }, el("h2", {}, "Assignments"),
         el("p", { class: "soft small" }, "An agent runs what is assigned to it by its uid, or else the newest assignment whose selector fits."),
-        assignments.items.length ? el("div", { class: "scroll" }, el("table", {}, el("thead", {}, el("tr", {}, ["For", "Version", "By", "When", ""].map((h) => el("th", { scope: "col" }, h)))),
-          el("tbody", {}, assignments.items.map((a) => el("tr", {},
+        assignments.items.length ? el("div", { class: "scroll", id: "assignments" }, el("table", {}, el("thead", {}, el("tr", {}, ["For", "Version", "State", "By", "When", ""].map((h) => el("th", { scope: "col" }, h)))),
+          el("tbody", {}, inForce(assignments.items).map(([a, counts]) => el("tr", { class: counts ? "" : "superseded" },
             el("td", { class: "mono" }, a.agent ? el("a", { href: "#/agents/" + a.agent }, a.agent) : a.selector || "all agents"),
-            el("td", {}, a.version), el("td", {}, a.author), el("td", {}, when(a.created)),
+            el("td", {}, a.version), el("td", {}, el("span", { class: counts ? "badge good" : "badge" }, counts ? "in force" : "superseded")), el("td", {}, a.author), el("td", {}, when(a.created)),
             el("td", {}, el("button", { type: "button", class: "danger", onclick: () => unassign(a, main) }, "Delete"))))))) : el("p", { class: "soft" }, "There is none yet.")));
+  }
+
+  /* Of those for the same agent or selector only the newest counts. */
+  function inForce(items) {
+    const seen = new Set();
+    return [...items].sort((a, b) => b.id - a.id).map((a) => {
+      const key = a.agent ? "agent " + a.agent : "selector " + a.selector;
+      const counts = !seen.has(key);
+      seen.add(key);
+      return [a, counts];
+    });
   }
 
   async function remove(c) {

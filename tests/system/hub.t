@@ -319,6 +319,50 @@ def offers():
     same(answer.remote_config.config_hash, hash_of(version), "in the answer to the first report after a reconnect")
 
 
+def sent_again():
+    a = HUB.agent(attributes={"group": "again"})
+    a.hello()
+    command = f"/api/v1/agents/{text(a.uid)}/commands"
+    again = lambda: HUB.request("POST", command, {"type": "resend"})[0]  # noqa: E731
+    same(again(), 409, "nothing is assigned yet")
+    version, _ = HUB.send_configuration("again: 1\n", "again", selector="group=again")
+    wanted = a.receive().remote_config.config_hash
+    a.config_status(wanted, FAILED, "a port is taken")
+    assert a.quiet(), "it has answered: nothing is offered"
+    for _ in range(2):
+        same(again(), 202, "status")
+        same(a.receive().remote_config.config_hash, wanted, "the same version once more")
+        assert not a.say(health=opamp.ComponentHealth(healthy=True)).HasField("remote_config"), "once"
+        assert a.quiet(), "once"
+    # an agent that tries it: no offer beside what it says
+    same(again(), 202, "status")
+    a.receive()
+    assert not a.config_status(wanted, APPLYING).HasField("remote_config"), "equal hashes: no offer"
+    assert not a.config_status(wanted, FAILED, "still taken").HasField("remote_config"), "equal hashes: no offer"
+    # the same version, or the same bytes as another one, assigned by somebody
+    HUB.api("assignments", "POST", {"version": version, "selector": "group=again"})
+    same(a.receive().remote_config.config_hash, wanted, "assigned anew")
+    HUB.send_configuration("again: 1\n", "again, the same bytes", selector="group=again")
+    same(a.receive().remote_config.config_hash, wanted, "the same bytes")
+    a.config_status(wanted, APPLIED)
+    HUB.api("assignments", "POST", {"version": version, "selector": "group=again"})
+    assert a.quiet(), "what works is not offered again by an assignment"
+    kinds = [e["kind"] for e in HUB.api(f"agents/{text(a.uid)}/events")["items"]]
+    same([kinds.count("send again"), kinds.count("offered")], [3, 6], "what the history says")
+    # one that polls gets it with its next poll; and it is not lost to a report that comes first
+    p = Poller(HUB, attributes={"group": "again"})
+    p.hello()
+    p.config_status(wanted, FAILED, "no")
+    assert not p.say().HasField("remote_config"), "it has answered"
+    same(HUB.request("POST", f"/api/v1/agents/{text(p.uid)}/commands", {"type": "resend"})[0], 202, "status")
+    answer = p.say(health=opamp.ComponentHealth(healthy=True))
+    same(answer.remote_config.config_hash, wanted, "with the next poll")
+    assert not p.say().HasField("remote_config"), "once"
+    a.close()
+    until(lambda: not HUB.seen(a.uid)["connected"], 10, "it is gone")
+    same(again(), 409, "to one that is gone")
+
+
 def capabilities():
     a = HUB.agent(attributes={"group": "bits"}, capabilities=STATUS)
     a.hello()
@@ -700,6 +744,7 @@ def main():
             ("ID-05 CC-06 two live connections with one uid", twins),
             ("ID-05 one that comes back while its old connection looks alive", dead_twin),
             ("CF-03 CF-11 offers by hash, at any time", offers),
+            ("CF-03 send again: what an agent has answered is offered once more", sent_again),
             ("CF-02 CP-05 CP-06 CP-07 capabilities are respected, and may change", capabilities),
             ("CF-03 an agent's own assignment goes before selectors", own_assignment_first),
             ("CF-03 a configuration without files", no_files),

@@ -25,7 +25,7 @@ class Acting:
         self.agent = HUB.agent(**kwargs)
         self.gate = threading.Event()
         self.gate.set()
-        self.restarts = 0
+        self.restarts = self.offers = 0
         self.agent.hello()
         self.thread = threading.Thread(target=self.act, daemon=True)
         self.thread.start()
@@ -43,6 +43,7 @@ class Acting:
                     a.send(a.message(health=opamp.ComponentHealth(healthy=True, start_time_unix_nano=1)))
                 if not m.HasField("remote_config"):
                     continue
+                self.offers += 1
                 body = m.remote_config.config.config_map[""].body
                 hash_ = m.remote_config.config_hash
                 a.send(a.message(remote_config_status=opamp.RemoteConfigStatus(last_remote_config_hash=hash_, status=APPLYING)))
@@ -116,6 +117,18 @@ def walkthrough():
     PAGE.click("#tab-offered")
     PAGE.until("document.querySelector('#config-pane .fault')?.textContent.includes('nosuch')", "beside the line")
     shot("agent")
+    # the cause was mended: once more
+    offers = agent.offers
+    PAGE.click("#resend")
+    PAGE.see("broken v1 was sent again")
+    tap.until(lambda: agent.offers == offers + 1, 20, "the offer")
+    PAGE.until("[...document.querySelectorAll('#history .badge')].some((b) => b.textContent === 'send again')", "its history")
+    # assignments: what counts, and what does not any more
+    open_page("#/configurations")
+    PAGE.until("[...document.querySelectorAll('#assignments tbody tr')].map((r) => r.querySelector('.badge').textContent).join() === 'in force,superseded'", "the older one")
+    shot("configurations")
+    open_page(f"#/agents/{uid}")
+    PAGE.see("Restart")
     # restart, with a confirmation
     PAGE.click("#restart")
     PAGE.see("Restart the agent?")
