@@ -39,6 +39,7 @@ struct confd {
 
 	/* health, as it was reported last */
 	int health_dirty, health_sent, health_held, hold_over;
+	int sync_waits; /* NET_SYNCED, for the first health */
 	struct health_report health;
 	struct apply_bytes health_component;
 	/* what else the server is told */

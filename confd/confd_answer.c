@@ -134,11 +134,17 @@ put_health(const struct confd *c, struct record_writer *w)
 {
 	const struct apply *a = &c->apply;
 	const struct apply_agent *g = &a->agent;
+	struct health_report now;
+	const struct health_report *r = &c->health;
 
-	record_put_u64(w, CK_HEALTHY, (uint64_t)(c->health_sent && c->health.healthy));
-	put_text(w, CK_HEALTH_ERROR, c->health.error);
-	put_text(w, CK_HEALTH_STATUS, c->health.status);
-	record_put_u64(w, CK_HEALTH_TIME, c->health.status_time_ns);
+	if (!c->health_sent) { /* held: our predecessor's word stands at the server, but not here */
+		health_compose(a, &now);
+		r = &now;
+	}
+	record_put_u64(w, CK_HEALTHY, (uint64_t)r->healthy);
+	put_text(w, CK_HEALTH_ERROR, r->error);
+	put_text(w, CK_HEALTH_STATUS, r->status);
+	record_put_u64(w, CK_HEALTH_TIME, r->status_time_ns);
 	if (a->set.injects)
 		record_put_u64(
 		    w, CK_HEALTH_LINK, g->link_start != 0 && g->link_start == g->proc.start);

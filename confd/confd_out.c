@@ -402,6 +402,9 @@ publish(struct confd *c, struct health_report *r)
 	c->health.component = copy;
 	c->health_sent = 1;
 	send_health(c);
+	if (c->sync_waits)
+		child_send(&c->child, PROC_NETD, MSG_NET_SYNCED, NULL, NULL, 0, -1);
+	c->sync_waits = 0;
 }
 
 void
@@ -417,7 +420,8 @@ confd_settle(struct confd *c)
 	if (!r.passing) {
 		(void)event_del(c->hold);
 		c->health_held = c->hold_over = 0;
-	} else if (c->health_sent && !c->hold_over) {
+	} else if ((c->health_sent || c->env.lives != 0) && !c->hold_over) {
+		/* lives: what the server was told by our predecessor holds as well */
 		if (!c->health_held)
 			(void)event_add(c->hold, &hold);
 		c->health_held = 1;
@@ -447,7 +451,9 @@ confd_sync_netd(struct confd *c)
 	if (c->effective_form != EFFECTIVE_NONE)
 		send_effective(c);
 	send_status(c); /* UNSET too: netd may have heard more from a confd that died */
-	child_send(&c->child, PROC_NETD, MSG_NET_SYNCED, NULL, NULL, 0, -1);
+	c->sync_waits = !c->health_sent; /* a new netd's first report has the health in it */
+	if (!c->sync_waits)
+		child_send(&c->child, PROC_NETD, MSG_NET_SYNCED, NULL, NULL, 0, -1);
 }
 
 const struct apply_ops confd_ops = {.merge = do_merge,

@@ -251,7 +251,7 @@ struct msg_environment {     /* what confd must know of the host */
 	uint32_t link_port;  /* loopback port of link */
 	uint32_t weak; /* 1 = ordinary user without Landlock: no remote configuration by default */
 	uint32_t reloaded; /* 1 = the settings were read again, because somebody wanted it */
-	uint32_t pad;
+	uint32_t lives;    /* 1 = the agent runs: this confd takes another one's place */
 	uint64_t binary_dev, binary_ino, binary_size, binary_mtime, binary_ctime; /* ns; identity */
 };
 
@@ -296,7 +296,8 @@ struct msg_agent_exit {
 	uint32_t exit;  /* enum exit_kind */
 	int32_t value;
 	uint32_t stage; /* enum spawn_stage for EXIT_SPAWN */
-	uint32_t pad;
+	uint32_t
+	    asked; /* 1 = by the parent, since its command has changed: no failure of its own */
 	uint64_t generation;
 };
 

@@ -59,6 +59,7 @@ struct agent_slot { /* one start of the agent */
 	int group, secret;      /* secret: a duplicate, for a new link */
 	int out, err;           /* duplicates, for a new link */
 	int spawn_error, sweeps;
+	int asked;                 /* to end, by us */
 	struct msg_agent_exit end; /* how it ended, while its group empties */
 };
 

@@ -105,6 +105,7 @@ on_exit_event(evutil_socket_t fd, short what, void *arg)
 	}
 	a->end = (struct msg_agent_exit){
 	    .start = a->start, .kind = a->kind, .generation = a->generation};
+	a->end.asked = (uint32_t)a->asked;
 	a->end.exit = info.si_code == CLD_EXITED ? EXIT_CODE : EXIT_SIGNAL;
 	a->end.value = info.si_status;
 	if (a->stage != STAGE_NONE) {
@@ -313,7 +314,7 @@ start(struct parent *p, const struct msg_agent_start *m)
 	a->generation = m->generation;
 	a->uid = p->command.uid;
 	a->group = -1;
-	a->sweeps = 0;
+	a->sweeps = a->asked = 0;
 	if (p->cgroup.base == -1) {
 		cgroup_lacking(&p->cgroup, limit_of(p, SET_LIMIT_MEMORY));
 	} else {
@@ -449,6 +450,7 @@ parent_agent_stop(struct parent *p)
 	if (a->start == 0)
 		return;
 	log_info("the agent's command has changed: restarting it");
+	a->asked = 1;
 	if (a->patience == NULL)
 		a->patience = event_new(p->base, -1, 0, on_patience, a);
 	if (a->patience == NULL || event_add(a->patience, &tv) == -1)

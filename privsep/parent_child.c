@@ -45,6 +45,9 @@ describe_end(const struct slot *s, int status)
 	if (!is_daemon(s->proc) && s->answered && WIFSIGNALED(status) &&
 	    WTERMSIG(status) == SIGKILL)
 		return; /* by us: nobody waits for it any more */
+	if (is_daemon(s->proc) && s->state == SLOT_ENDING && WIFSIGNALED(status) &&
+	    WTERMSIG(status) == SIGKILL)
+		return; /* by slot_replace, or at the end and told then */
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
 		log_error("%s (pid %d) was ended by its sandbox: it made a system call that is not "
 			  "on its "

@@ -209,6 +209,7 @@ parent_environment(struct parent *p)
 	    .link_port = p->link_port,
 	    .weak = p->unprivileged && p->landlock_abi == 0,
 	    .reloaded = (uint32_t)p->reloaded,
+	    .lives = p->agents[0].start != 0,
 	    .binary_dev = p->command.binary[0],
 	    .binary_ino = p->command.binary[1],
 	    .binary_size = p->command.binary[2],

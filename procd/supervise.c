@@ -259,7 +259,8 @@ crashed(struct supervise *s, uint64_t lived_ms)
 int
 supervise_exited(struct supervise *s, const struct msg_agent_exit *m)
 {
-	int asked = s->state == AGENT_STOPPING || (s->state == AGENT_STARTING && s->replace);
+	int asked = m->asked != 0 || s->state == AGENT_STOPPING ||
+		    (s->state == AGENT_STARTING && s->replace);
 	uint64_t lived;
 
 	if (m->kind == AGENT_NOTHING || m->kind > AGENT_PROBE)

@@ -58,6 +58,12 @@ def truth(server, daemon, config_hash, pid, since):
     server.wait(lambda m: m.HasField("effective_config"), 10, "more news of the agent", later)
 
 
+def no_false_alarm(server, since):
+    """The agent ran on untouched: the server is not told that it does not."""
+    sick = [m.msg.health for m in server.messages[since:] if m.msg.HasField("health") and not m.msg.health.healthy]
+    same(sick, [], "reports of an unhealthy agent")
+
+
 def one(name):
     def test(user):
         with Bed(user) as bed:
@@ -68,6 +74,7 @@ def one(name):
                 victim = daemon.kill(name)
                 daemon.child(name, 20, other_than=victim)
                 truth(server, daemon, config_hash, pid, since)
+                no_false_alarm(server, since)
             if name != "netd":
                 same(len(server.connections), 1, "connections: the server need not notice")
             # and the work goes on
@@ -262,6 +269,17 @@ def reload(user):
             daemon.signal(signal.SIGHUP)
         until(lambda: server.connections[-1].headers.get("X-New") == "twice", 15, "the second change in force")
         same(daemon.agent(), pid, "the agent's pid after a change of server.headers")
+        # what only confd reads
+        settings["limits"]["offers_per_minute"] = 99999
+        bed.write("opampd.yaml", json.dumps(settings))
+        confd, before, mark = daemon.child("confd"), server.mark(), daemon.mark()
+        daemon.signal(signal.SIGHUP)
+        daemon.child("confd", other_than=confd)
+        daemon.wait_log("the new settings are in force", 10, mark)
+        server.full_state()
+        server.wait_healthy(since=before)
+        no_false_alarm(server, before)
+        same(daemon.agent(), pid, "the agent's pid after a change of limits")
         # the agent's part changes: it is restarted
         settings["agent"]["env"] = {"NEW": "yes"}
         bed.write("opampd.yaml", json.dumps(settings))
@@ -270,6 +288,10 @@ def reload(user):
         now = daemon.agent(other_than=pid)
         until(lambda: b"NEW=yes" in proc.read(now, "environ"), 5, "the new environment")
         server.wait_healthy(since=before)
+        no_false_alarm(server, before)
+        wrong = [line for line in daemon.log() if "ended by signal 9" in line or "ended by itself" in line]
+        same(wrong, [], "what opampd ended itself, told as a failure")
+        same(json.loads(bed.ctl("-j", "status")[1])["agent"].get("restarts", 0), 0, "the agent's restarts by itself")
 
 
 def upgrade(user):

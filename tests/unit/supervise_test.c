@@ -219,6 +219,25 @@ test_crash_back_off_doubles_and_resets(void **state)
 	assert_int_equal(f.timers[TIMER_BACKOFF], 100);
 }
 
+/* By the parent, since its command has changed: no crash, and no waiting. */
+static void
+test_an_end_the_parent_asked_for(void **state)
+{
+	struct fake f;
+	struct msg_agent_exit m = {
+	    .start = 1, .kind = AGENT_RUN, .exit = EXIT_CODE, .asked = 1, .generation = 3};
+
+	(void)state;
+	init(&f);
+	run(&f, RUN_RESTART, 3);
+	started(&f, AGENT_RUN, 3);
+	assert_int_equal(supervise_exited(&f.s, &m), 0);
+	assert_int_equal(f.state.state, AGENT_STARTING);
+	assert_int_equal(f.starts, 2);
+	assert_int_equal(f.state.restarts, 0);
+	assert_int_equal(f.state.exit, EXIT_NONE);
+}
+
 static void
 test_ceiling(void **state)
 {
@@ -394,6 +413,7 @@ main(void)
 	    cmocka_unit_test(test_stop_grace_kill),
 	    cmocka_unit_test(test_crash_back_off_doubles_and_resets),
 	    cmocka_unit_test(test_ceiling),
+	    cmocka_unit_test(test_an_end_the_parent_asked_for),
 	    cmocka_unit_test(test_a_start_that_fails_is_tried_again),
 	    cmocka_unit_test(test_reload_is_a_signal_and_its_end_is_told),
 	    cmocka_unit_test(test_I7_a_new_procd_takes_over),
