@@ -9,9 +9,11 @@
 #include "fleet_inside.h"
 #include "privsep/child.h"
 #include "privsep/log.h"
+#include "wire/wire.h"
 
 #define FRONT_KNOWS  64  /* configurations that front is let keep; more only while they are due */
 #define TURN_REPORTS 512 /* in one transaction, so that the page does not wait */
+#define UNREAD       (32 * MIB) /* that front has not taken: nothing more is taken from it */
 
 void
 fleet_room(void **list, size_t count, size_t *room, size_t size)
@@ -148,6 +150,19 @@ offer_once(struct fleet *f, struct conv *c)
 	fleet_offer(f, c, 0);
 }
 
+/* Words of an agent's, or of a front that was taken over: what is no UTF-8 could not be told in JSON. */
+static void
+make_utf8(char *text, size_t len)
+{
+	size_t i;
+
+	if (wire_utf8((const uint8_t *)text, len))
+		return;
+	for (i = 0; i < len; i++)
+		if ((text[i] & 0x80) != 0)
+			text[i] = '?';
+}
+
 int
 fleet_event(struct fleet *f, const uint8_t uid[16], const char *kind, struct error *err,
     const char *fmt, ...)
@@ -165,6 +180,7 @@ fleet_event(struct fleet *f, const uint8_t uid[16], const char *kind, struct err
 	e.text = (struct bytes){text, n < 0 ? 0 : strnlen(text, sizeof(text))};
 	while (e.text.len > 0 && n >= (int)sizeof(text) && (text[e.text.len - 1] & 0xc0) == 0x80)
 		e.text.len--; /* cut between two characters */
+	make_utf8(text, e.text.len);
 	return store_event_add(f->store, &e, err);
 }
 
@@ -412,8 +428,9 @@ gone(struct fleet *f, struct conv *c, const struct record *r, struct error *err)
 	fleet_conv_free(f, c);
 	if (fleet_conv_of(f, uid) != NULL)
 		return 0; /* it goes on over another one */
-	if (!record_find(r, KEY_WHY, &why) || why.len > 512)
-		return error_set(err, "no reason, or a long one");
+	if (!record_find(r, KEY_WHY, &why) || why.len > 512 ||
+	    !wire_utf8((const uint8_t *)why.value, why.len))
+		return error_set(err, "no reason, a long one, or not UTF-8");
 	if (store_agent_get(f->store, uid, gone_agent, &g, err) == -1 || g.result == -1)
 		return -1;
 	fleet_changed(f, uid);
@@ -491,10 +508,19 @@ on_frame(void *ctx, const struct frame_header *h, const struct record *r, struct
 static void
 on_turn(void *ctx)
 {
+	struct fleet *f = ctx;
 	struct error err;
 
-	if (fleet_end(ctx, &err) == -1)
+	if (fleet_end(f, &err) == -1)
 		fatal("%s", err.text);
+	if (frames_pending(f->frames) > UNREAD)
+		frames_pause(f->frames); /* it asks without taking the answers */
+}
+
+static void
+on_drained(void *ctx)
+{
+	frames_resume(((struct fleet *)ctx)->frames);
 }
 
 static void
@@ -508,7 +534,7 @@ struct fleet *
 fleet_new(struct event_base *base, struct store *store, int fd, uint64_t max_agents,
     fleet_watcher watch, void *ctx, struct error *err)
 {
-	static const struct frames_callbacks callbacks = {on_frame, on_turn, NULL, on_gone};
+	static const struct frames_callbacks callbacks = {on_frame, on_turn, on_drained, on_gone};
 	struct fleet *f = calloc(1, sizeof(*f));
 	struct agent_counts counts;
 

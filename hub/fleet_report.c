@@ -507,6 +507,9 @@ fleet_report(
 		return error_set(err, "a conversation that did not begin");
 	if (p.conv != NULL && memcmp(p.conv->uid, p.uid, 16) != 0)
 		return error_set(err, "a conversation with two uids");
+	/* each is with an agent that is known; one that comes back may have two for a moment */
+	if (p.conv == NULL && f->figures.conversations >= 2 * f->max_agents + 64)
+		return error_set(err, "more conversations than there can be");
 	if (p.conv == NULL)
 		p.conv = fleet_conv_new(f, h->conn, p.uid);
 	found = store_agent_get(f->store, p.uid, known_agent, &p, err);

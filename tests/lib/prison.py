@@ -238,7 +238,7 @@ class Table:
 
     def run(self, world, role, session):
         """All acts by copies of one process, and behind its sleeping filters."""
-        wanted = [(act, act.lines(world)) for act in ACTS]
+        wanted = [(act, act.lines(world)) for act in ACTS if act.alone is None or role in act.alone]
         wanted = [(act, lines) for act, lines in wanted if does(act, role, lines)]
         fronts = session.ask([("c", lines) for _, lines in wanted])
         alone = {act.name: None for act, _ in wanted}
