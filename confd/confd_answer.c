@@ -64,7 +64,13 @@ static void
 put_server(const struct confd *c, struct record_writer *w)
 {
 	uint64_t gone = now_ms() - c->server_at_ms;
+	char *endpoint = settings_string(&c->child.settings, SET_ENDPOINT);
 
+	if (endpoint != NULL) {
+		endpoint[strcspn(endpoint, "?")] = '\0'; /* there could be a secret in it */
+		put_text(w, CK_SERVER_ENDPOINT, endpoint);
+	}
+	free(endpoint);
 	if (c->server.event == SERVER_NONE)
 		return;
 	record_put_u64(w, CK_SERVER_EVENT, c->server.event);
@@ -161,6 +167,21 @@ put_health(const struct confd *c, struct record_writer *w)
 
 /* ---- verbs */
 
+static int
+is_there(const struct confd *c, uint64_t generation)
+{
+	uint64_t *numbers = NULL;
+	size_t count = 0, i;
+	int found = 0;
+
+	if (store_generations(c->store, &numbers, &count, NULL) == -1)
+		return 1; /* then the first error says more */
+	for (i = 0; i < count; i++)
+		found |= numbers[i] == generation;
+	free(numbers);
+	return found;
+}
+
 static enum control_result
 answer_config(const struct confd *c, const struct control_request *rq, struct record_writer *w,
     struct error *err)
@@ -183,8 +204,14 @@ answer_config(const struct confd *c, const struct control_request *rq, struct re
 		r = store_generation_remote(c->store, generation, &data, &len, err);
 	else
 		return CONTROL_UNKNOWN;
-	if (r == -1)
+	if (r == -1) {
+		if (!is_there(c, generation))
+			error_set(err,
+			    "there is no generation %llu: opampctl history shows those that are "
+			    "kept",
+			    (unsigned long long)generation);
 		return CONTROL_MISSING;
+	}
 	record_put_u64(w, CK_GENERATION, generation);
 	if (data != NULL)
 		record_put(w, rq->argument == CONTROL_CONFIG_EFFECTIVE ? CK_TEXT : CK_OFFER, 0, 0,

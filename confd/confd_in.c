@@ -111,6 +111,22 @@ on_offer(struct confd *c, struct message *m)
 	return 0;
 }
 
+/*
+ * Since when it is connected, or is not: attempts that come to nothing do not count, nor does a netd in
+ * another's place.
+ */
+static void
+server_is(struct confd *c, const struct msg_server *s, uint64_t for_ms)
+{
+	uint64_t now = now_unix_ns();
+
+	if (c->server.event == SERVER_NONE) /* netd knows it from before us */
+		c->server_since_ns = for_ms < now / 1000000 ? now - for_ms * 1000000 : now;
+	else if ((s->event == SERVER_CONNECTED) != (c->server.event == SERVER_CONNECTED))
+		c->server_since_ns = now;
+	c->server = *s;
+}
+
 static int
 on_server(struct confd *c, const struct message *m)
 {
@@ -118,9 +134,7 @@ on_server(struct confd *c, const struct message *m)
 
 	if (s->event == SERVER_NONE || s->event > SERVER_LOST)
 		return -1;
-	if (s->event != c->server.event)
-		c->server_since_ns = now_unix_ns();
-	c->server = *s;
+	server_is(c, s, s->for_ms);
 	c->server_at_ms = now_ms();
 	/* why the last attempt failed is told until the next one has ended, one way or the other */
 	if (s->event == SERVER_CONNECTING && m->tail_len == 0)
@@ -309,7 +323,8 @@ confd_peer_down(void *ctx, enum proc peer)
 	} else if (peer == PROC_NETD) {
 		(void)event_del(c->credit);
 		c->offer_credit = 0;
-		c->server = (struct msg_server){.event = SERVER_LOST};
+		if (c->server.event != SERVER_NONE)
+			server_is(c, &(struct msg_server){.event = SERVER_LOST}, 0);
 	}
 	confd_settle(c);
 	confd_check_end(c);

@@ -247,9 +247,27 @@ on_event(struct loader *l, const yaml_event_t *e)
 	}
 }
 
+/* Lines and columns count characters; what stands before a tab that indents is one byte each. */
 static int
-parser_fault(struct loader *l, const yaml_parser_t *p)
+is_tab(const char *data, size_t len, const yaml_mark_t *at)
 {
+	const char *line = data, *end = data + len;
+	size_t i;
+
+	for (i = 0; i < at->line && line != NULL; i++) {
+		line = memchr(line, '\n', (size_t)(end - line));
+		if (line != NULL)
+			line++;
+	}
+	return line != NULL && at->column < (size_t)(end - line) && line[at->column] == '\t';
+}
+
+static int
+parser_fault(struct loader *l, const yaml_parser_t *p, const char *data, size_t len)
+{
+	if (p->error == YAML_SCANNER_ERROR && is_tab(data, len, &p->problem_mark))
+		return fault(
+		    l, &p->problem_mark, "not YAML: a tab: it is indented with spaces only");
 	if (p->error == YAML_READER_ERROR)
 		return error_set(l->err, "%s: byte %zu: %s: the file must be UTF-8 text", l->file,
 		    p->problem_offset, p->problem);
@@ -280,7 +298,7 @@ tree_load(struct yaml_tree *t, const char *file, const char *data, size_t len,
 	yaml_parser_set_input_string(&parser, (const unsigned char *)data, len);
 	while (result == 0 && !done) {
 		if (!yaml_parser_parse(&parser, &event)) {
-			result = parser_fault(l, &parser);
+			result = parser_fault(l, &parser, data, len);
 			break;
 		}
 		done = event.type == YAML_STREAM_END_EVENT;

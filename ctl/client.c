@@ -50,9 +50,8 @@ could_not_connect(const char *path, struct error *err)
 	case ECONNREFUSED:
 		(void)error_set(err,
 		    "opampd is not running: nobody listens at %s\n"
-		    "start it (systemctl start opampd, or opampd -f FILE), or name its socket by "
-		    "-s or "
-		    "OPAMPD_SOCKET",
+		    "start it (opampd -f FILE, or the service that does), or name its socket by -s "
+		    "or OPAMPD_SOCKET",
 		    path);
 		return CTL_NOT_THERE;
 	case EAGAIN:

@@ -72,6 +72,7 @@ static void
 show_server(struct writer *w, const struct reply *r)
 {
 	out_section(w, "server");
+	text_of(w, "endpoint", r, CK_SERVER_ENDPOINT);
 	out_string(w, "state", word_server_event(get(r, CK_SERVER_EVENT)));
 	out_time(w, "since", get(r, CK_SERVER_SINCE));
 	text_of(w, "reason", r, CK_SERVER_TEXT);

@@ -53,10 +53,14 @@ client_clear(struct client *c)
 static void
 tell(struct client *c, uint32_t event, const char *why, int http_status, uint64_t next_ms)
 {
+	if (c->told.event == SERVER_NONE ||
+	    (c->told.event == SERVER_CONNECTED) != (event == SERVER_CONNECTED))
+		c->since_ms = c->ops->now_ms(c->ctx);
 	c->told = (struct msg_server){.event = event,
 	    .http_status = (uint32_t)http_status,
 	    .next_ms = next_ms,
-	    .capabilities = event == SERVER_CONNECTED ? c->server_capabilities : 0};
+	    .capabilities = event == SERVER_CONNECTED ? c->server_capabilities : 0,
+	    .for_ms = c->ops->now_ms(c->ctx) - c->since_ms};
 	(void)snprintf(c->told_why, sizeof(c->told_why), "%s", why);
 	c->ops->state(c->ctx, &c->told, c->told_why);
 }

@@ -120,6 +120,7 @@ struct client {
 	uint64_t refused_ms;   /* when the log was last told of a configuration that is refused */
 	int malformed_told, foreign_told, error_told, uid_told;
 	/* what opampctl is told */
+	uint64_t since_ms; /* connected since then, or not */
 	struct msg_server told;
 	char told_why[512];
 };

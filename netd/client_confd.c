@@ -59,6 +59,7 @@ client_confd_up(struct client *c)
 	give_offer(c);
 	if (c->have_next_uid)
 		c->ops->new_uid(c->ctx, c->next_uid);
+	c->told.for_ms = c->ops->now_ms(c->ctx) - c->since_ms;
 	if (c->told.event != SERVER_NONE)
 		c->ops->state(c->ctx, &c->told, c->told_why);
 	/* while confd looks after its disk: the first report waits for NET_SYNCED, the connection need not */

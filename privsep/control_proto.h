@@ -97,7 +97,7 @@ enum control_key {
 	CK_AGENT_OUTPUT,     /* text: the last words of the run that ended last */
 	/* server: struct msg_server */
 	CK_SERVER_EVENT,        /* u64: enum server_event */
-	CK_SERVER_SINCE,        /* u64: of that event */
+	CK_SERVER_SINCE,        /* u64: connected, or not, since then */
 	CK_SERVER_HTTP,         /* u64 */
 	CK_SERVER_NEXT_MS,      /* u64: milliseconds from now until the next try */
 	CK_SERVER_TEXT,         /* text: why */
@@ -138,6 +138,8 @@ enum control_key {
 	/* configuration, the bodies */
 	CK_TEXT,  /* bytes: the file's */
 	CK_OFFER, /* bytes: offer.h */
+	/* server */
+	CK_SERVER_ENDPOINT, /* text: server.endpoint, without a query */
 };
 
 #endif

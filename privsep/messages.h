@@ -386,6 +386,7 @@ struct msg_server {           /* tail: why, for people */
 	uint32_t http_status; /* 401, 403 ... when the server refused by HTTP */
 	uint64_t next_ms;
 	uint64_t capabilities; /* ServerCapabilities bits */
+	uint64_t for_ms; /* for so long it is connected, or is not, whatever was tried meanwhile */
 };
 
 struct

@@ -69,8 +69,13 @@ parse_options(int argc, char **argv)
 			usage(stderr, 2);
 		}
 	}
-	if (optind != argc)
+	if (optind != argc) {
+		fprintf(stderr,
+		    "opampd: %s: there are only options, no arguments: the settings are named by "
+		    "-f\n",
+		    argv[optind]);
 		usage(stderr, 2);
+	}
 	return o;
 }
 

@@ -65,7 +65,12 @@ open_settings(struct parent *p)
 		return -1;
 	fd = trusted_open(path, TRUSTED_FILE, p->unprivileged ? getuid() : 0, &err);
 	if (fd == -1)
-		log_error("the settings: %s", err.text);
+		log_error("the settings: %s%s", err.text,
+		    access(path, F_OK) == -1 && errno == ENOENT
+			? ": there is no such file yet: write it after the example "
+			  "opampd.yaml.example (opampd.yaml(5) says what may stand in it), or "
+			  "name another one by -f"
+			: "");
 	free(path);
 	return fd;
 }

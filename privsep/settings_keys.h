@@ -13,7 +13,7 @@
 #define SETTING_TABLE                                                                              \
 	/* ---- the server */                                                                      \
 	SETTING(ENDPOINT, "server.endpoint", SETTING_URL, 0, 2048, "ws|wss", NULL, 1,              \
-	    P(NETD) | P(CONNECT) | P(PARENT),                                                      \
+	    P(NETD) | P(CONNECT) | P(CONFD) | P(PARENT),                                           \
 	    "where the OpAMP server is: ws:// or wss:// URL; default port 4320, default path "     \
 	    "/v1/opamp")                                                                           \
 	SETTING(HEADERS, "server.headers", SETTING_HEADERS, 0, 8192, NULL, NULL, 0, P(NETD),       \
@@ -71,7 +71,9 @@
 	    NULL, "1s", 0, P(NETD),                                                                \
 	    "own key: first wait after a failed attempt; doubles, with full jitter")               \
 	SETTING(RECONNECT_MAX, "server.reconnect.max_delay", SETTING_DURATION, 10, DAY_MS, NULL,   \
-	    "5m", 0, P(NETD), "own key: longest wait")                                             \
+	    "5m", 0, P(NETD),                                                                      \
+	    "own key: longest wait; after HTTP 401 and 403, which only an operator can mend, the " \
+	    "first wait is half of it at least")                                                   \
 	SETTING(RECONNECT_STABLE, "server.reconnect.stable_after", SETTING_DURATION, 0, DAY_MS,    \
 	    NULL, "30s", 0, P(NETD), "own key: a connection that lived so long resets the wait")   \
 	/* ---- what is announced */                                                               \

@@ -326,6 +326,9 @@ def refused_and_mended(user):
         server.wait_status(0, b"", since=since)
         server.wait_status(FAILED, wanted, since=since)
         same(daemon.agent(), pid, "the agent's pid: nothing that could run was offered")
+        for what in ("effective", "remote"):
+            code, _, errors = bed.ctl("config", what, "999", check=False)
+            assert code == 1 and "there is no generation 999: opampctl history" in errors, errors
         since = reload({"policy": {"remote_expansion": ["env:OTHER"]}})  # as it was: only the wish is new
         server.wait_status(FAILED, wanted, since=since)
         since = reload({"policy": {"remote_expansion": ["env:KEY"]}, "agent": {"env": {"KEY": "value"}}})

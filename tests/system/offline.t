@@ -1,8 +1,10 @@
 #!/usr/bin/python3
 """The server is away, or comes and goes: the agent does not care."""
+import json
 import os
 import sys
 import time
+from datetime import datetime
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import proc
@@ -129,12 +131,47 @@ def crash_offline(user):
         assert abs(time.time() - healthy.msg.health.start_time_unix_nano / 1e9) < 15
 
 
+def how_long(user):
+    """`opampctl status` says which server, and for how long it is away: not since the last attempt."""
+    with Bed(user) as bed:
+        server = bed.server()
+        daemon = bed.daemon(server.url + "?key=hidden", {"server": {"reconnect": {"max_delay": "200ms"}}})
+        server.wait_healthy()
+
+        def told():
+            return json.loads(bed.ctl("-j", "status")[1])["server"]
+
+        def since():
+            return datetime.fromisoformat(told()["since"]).timestamp()
+
+        until(lambda: told()["state"] == "connected", 10, "connected")
+        same(told()["endpoint"], server.url, "the server, without what could be a secret")
+        connected = since()
+        until(lambda: time.time() > connected + 1, 5, "another second, for that is what it is told in")
+        server.stop()
+        until(lambda: told()["state"] != "connected", 10, "it is away")
+        away = since()
+        assert away > connected, f"away since {away}, connected since {connected}"
+        until(lambda: time.time() > away + 3, 10, "time that is told apart")
+        daemon.wait_log("next attempt in", 10, daemon.mark())
+        same(since(), away, "since when it is away, after more attempts")
+        for name in ("confd", "netd"):
+            old = daemon.kill(name)
+            daemon.child(name, other_than=old)
+            until(lambda: bed.ctl("-j", "status", check=False)[0] == 0 and "since" in told(), 10, "confd is there")
+            assert abs(since() - away) <= 1, f"away since {away}, and {since()} after the end of {name}"
+        server.start()
+        until(lambda: told()["state"] == "connected", 20, "connected again")
+        assert since() > away + 1
+
+
 TESTS = [
     ("offline: nothing stored, local files run, the server comes later", first_start),
     ("offline ID-01: the last committed configuration runs within a second; connecting restarts nothing", later_start),
     ("offline: a server that accepts and says nothing holds nothing up", black_hole),
     ("offline: a name that cannot be resolved is told, the agent runs", no_name),
     ("offline ST-11 CF-05: the outcome of a trial is told when the server is back", outage_in_trial),
+    ("offline: how long the server is away, and which one it is", how_long),
     ("offline HL-01: a crash while disconnected", crash_offline),
 ]
 

@@ -127,7 +127,7 @@ STATUS = [
     ("CK_STORAGE", "/var/lib/opampd"), ("CK_AGENT_TYPE", "collector"), ("CK_AGENT_STATE", 5),
     ("CK_AGENT_PID", 4711), ("CK_AGENT_STARTED", 1_700_000_000_000_000_000), ("CK_AGENT_RESTARTS", 2),
     ("CK_AGENT_EXIT", 2), ("CK_AGENT_EXIT_VALUE", 11), ("CK_AGENT_OUTPUT", "panic: one\n\x1b[31mtwo"),
-    ("CK_SERVER_EVENT", 3), ("CK_SERVER_TEXT", "connection refused"), ("CK_SERVER_NEXT_MS", 90_000),
+    ("CK_SERVER_EVENT", 3), ("CK_SERVER_ENDPOINT", "wss://hub.example/v1/opamp"), ("CK_SERVER_TEXT", "connection refused"), ("CK_SERVER_NEXT_MS", 90_000),
     ("CK_RUNNING", 17), ("CK_COMMITTED", 17), ("CK_CONFIG_STATUS", 3),
     ("CK_CONFIG_HASH", b"\xab\xcd"), ("CK_CONFIG_MESSAGE", "bad \u202e component"), ("CK_HEALTHY", 1),
     ("CK_HEALTH_STATUS", "StatusOK"), ("CK_HEALTH_LINK", 1),
@@ -182,7 +182,7 @@ class Test:
     def status(self):
         self.daemon.answers[VERB["CONTROL_STATUS"]] = (OK, record(*STATUS))
         r = self.expect(["status"], 0, "00010203-0405-0607-0809-0a0b0c0d0e0f", "4711", "signal 11", "FAILED", "abcd",
-                        "not connected", "connection refused", "1 min 30 s", "StatusOK")
+                        "not connected", "wss://hub.example/v1/opamp", "connection refused", "1 min 30 s", "StatusOK")
         self.tap.ok("\x1b" not in r.stdout and "\u202e" not in r.stdout and "\\x1b[31mtwo" in r.stdout,
                     "I12 foreign text cannot steer the terminal", r.stdout)
         r = self.run("-j", "status")

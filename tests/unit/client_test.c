@@ -465,6 +465,41 @@ test_CC_01_backoff(void **state)
 	clear(&f);
 }
 
+/* For how long it has been away: attempts do not count, nor does a confd that comes anew. */
+static void
+test_how_long_the_server_is_away(void **state)
+{
+	struct fake f;
+	uint64_t begun;
+	int i;
+
+	(void)state;
+	init(&f);
+	begun = f.now;
+	sync_all(&f);
+	for (i = 0; i < 4; i++) {
+		fail_with(&f, 0, -1);
+		assert_int_equal(f.state.for_ms, f.now - begun);
+		fire(&f, CLIENT_TIMER_CONNECT);
+		assert_int_equal(f.state.event, SERVER_CONNECTING);
+		assert_int_equal(f.state.for_ms, f.now - begun);
+	}
+	f.now += 500;
+	client_confd_down(&f.c);
+	client_confd_up(&f.c);
+	assert_int_equal(f.state.for_ms, f.now - begun);
+	client_opened(&f.c);
+	sync_all(&f);
+	answer(&f, SERVER_ALL);
+	assert_int_equal(f.state.event, SERVER_CONNECTED);
+	assert_int_equal(f.state.for_ms, 0);
+	f.now += 700;
+	fail_with(&f, 0, -1);
+	assert_int_equal(f.state.event, SERVER_LOST);
+	assert_int_equal(f.state.for_ms, 0);
+	clear(&f);
+}
+
 static void
 test_CC_02_accept_then_drop_is_not_hammered(void **state)
 {
@@ -598,6 +633,7 @@ main(void)
 	    cmocka_unit_test(test_ER_07_no_answer),
 	    cmocka_unit_test(test_HB_05_ER_07_a_slow_line_is_not_dead),
 	    cmocka_unit_test(test_CC_01_backoff),
+	    cmocka_unit_test(test_how_long_the_server_is_away),
 	    cmocka_unit_test(test_CC_02_accept_then_drop_is_not_hammered),
 	    cmocka_unit_test(test_CC_04_attempts_and_their_limit),
 	    cmocka_unit_test(test_CC_03_leaving),
