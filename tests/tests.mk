@@ -142,7 +142,7 @@ $(O)/tools/applydrive: $(APPLYDRIVE) $(O)/libconfd.a $(O)/libprivsep.a
 	$(CC) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $(APPLYDRIVE) $(O)/libconfd.a $(O)/libprivsep.a $(LIBS_EVENT) $(LIBS_SANDBOX)
 -include $(O)/tests/tools/applydrive.d
 # system calls put into live processes, as by somebody who took them over
-ifneq ($(filter x86_64-%,$(shell $(CC) -dumpmachine)),)
+ifneq ($(filter x86_64-%,$(shell $(CC) -dumpmachine 2>/dev/null)),)
 TEST_TOOLS += $(O)/tools/inject $(O)/tools/faults
 endif
 INJECT := $(patsubst %,$(O)/tests/tools/%.o,inject inject_calls inject_catch)
@@ -194,15 +194,26 @@ conformance:
 # ---- interoperability: a real Collector and a server on the reference library, both built by Go
 # (OTELCOL_BINARY=PROGRAM takes a Collector that is there)
 INTEROP_TESTS := $(sort $(wildcard tests/interop/*.t))
-INTEROP_TOOLS := $(O)/interop/otelcol $(O)/interop/server
+INTEROP_TOOLS := $(O)/interop/otelcol $(O)/interop/server $(O)/interop/client $(O)/interop/clients/installed \
+	$(O)/bench/opampsupervisor
 $(O)/interop/otelcol: tests/interop/otelcol-builder.yaml tests/interop/build-collector.sh
 	tests/interop/build-collector.sh $@
 $(O)/interop/server: $(wildcard tests/interop/server/*.go tests/interop/server/go.*)
 	@mkdir -p $(@D)
 	cd tests/interop/server && CGO_ENABLED=0 go build -o $(abspath $@) .
+$(O)/interop/client: $(wildcard tests/interop/server/client/*.go tests/interop/server/go.*)
+	@mkdir -p $(@D)
+	cd tests/interop/server && CGO_ENABLED=0 go build -o $(abspath $@) ./client
+# clients of others, by pip and npm as this machine has them set up, versions and hashes in tests/interop/clients
+PACKAGES_INTEROP := python3 python3-venv nodejs chromium $(if $(shell command -v npm 2>/dev/null),,npm)
+.PHONY: deps-interop
+deps-interop: deps-check
+	@tests/lib/need-packages.sh $(PACKAGES_INTEROP)
+$(O)/interop/clients/installed: tests/interop/build-clients.sh $(wildcard tests/interop/clients/*.txt tests/interop/clients/*.json) | deps-interop
+	tests/interop/build-clients.sh $(@D)
 .PHONY: interop-tools check-interop demo
 interop-tools: $(INTEROP_TOOLS)
-check-interop: all test-tools interop-tools
+check-interop: deps-interop all test-tools interop-tools
 	@O=$(abspath $(O)) SUITE=interop tests/lib/run-tap.sh $(INTEROP_TESTS)
 # the walkthrough, shown: DEMO=check runs it without waiting for anybody.  The agent is $OTELCOL_BINARY, a
 # Collector on the path, or one built where Go is; without them prometheus-node-exporter.
@@ -224,7 +235,7 @@ PACKAGES_BENCH := python3 python3-protobuf python3-websockets openssl ca-certifi
 $(O)/bench/opampsupervisor: tests/bench/build-supervisor.sh
 	tests/bench/build-supervisor.sh $@
 .PHONY: bench-tools bench
-bench-tools: all test-tools interop-tools $(O)/bench/opampsupervisor
+bench-tools: all test-tools $(O)/interop/otelcol $(O)/interop/server $(O)/bench/opampsupervisor
 bench:
 	@tests/lib/need-packages.sh $(PACKAGES_BUILD) $(PACKAGES_BENCH)
 	@echo "Building opampd, and with Go a Collector, a server and opampsupervisor, into $(O)/ (minutes the first time)"

@@ -1,9 +1,11 @@
 /*
- * http_body.c: bodies of responses (see http_body.h).  netd, link.  RFC 9112, sections 6 and 7.
+ * http_body.c: bodies of responses and of requests in chunks (see http_body.h).  RFC 9112, sections 6 and 7.
  */
 #include "http_body.h"
 
 #include <string.h>
+
+#include <event2/buffer.h>
 
 enum state {
 	BODY_WHOLE,
@@ -25,6 +27,7 @@ void
 http_body_begin(struct http_body *b, const struct http_head *h)
 {
 	memset(b, 0, sizeof(*b));
+	b->limit = LIMIT_HTTP_BODY;
 	if (h->status < 200 || h->status == 204 || h->status == 304)
 		b->state = BODY_WHOLE;
 	else if (h->chunked)
@@ -36,15 +39,30 @@ http_body_begin(struct http_body *b, const struct http_head *h)
 	b->left = h->length > 0 ? (uint64_t)h->length : 0;
 }
 
-static void
+void
+http_body_begin_chunks(struct http_body *b, struct evbuffer *into, size_t limit)
+{
+	memset(b, 0, sizeof(*b));
+	b->into = into;
+	b->limit = limit;
+	b->state = BODY_SIZE;
+}
+
+/* -1: there is no room for it. */
+static int
 keep(struct http_body *b, const char *data, size_t len)
 {
 	size_t room = HTTP_BODY_KEPT - b->kept;
 
+	if (b->into != NULL)
+		return evbuffer_get_length(b->into) + len > b->limit
+			   ? -1
+			   : evbuffer_add(b->into, data, len);
 	if (len > room)
 		len = room;
 	memcpy(b->text + b->kept, data, len);
 	b->kept += len;
+	return 0;
 }
 
 static int
@@ -139,14 +157,24 @@ content(struct http_body *b, const char *data, size_t len)
 		if (b->left == 0)
 			b->state = b->state == BODY_CHUNK ? BODY_CHUNK_CR : BODY_WHOLE;
 	}
-	keep(b, data, len);
+	if (keep(b, data, len) == -1) {
+		b->cut = 1;
+		b->state = BODY_WHOLE;
+	}
 	return len;
+}
+
+/* What is between chunks is bounded too: as much again, and a line. */
+static size_t
+room_of(const struct http_body *b)
+{
+	return (b->into == NULL ? b->limit : 2 * b->limit + LIMIT_HTTP_LINE) - b->seen;
 }
 
 int
 http_body_input(struct http_body *b, const char *data, size_t len, size_t *used, struct error *err)
 {
-	size_t at = 0, room = LIMIT_HTTP_BODY - b->seen, some = len > room ? room : len;
+	size_t at = 0, room = room_of(b), some = len > room ? room : len;
 
 	while (at < some && b->state != BODY_WHOLE) {
 		if (b->state == BODY_LENGTH || b->state == BODY_UNTIL_EOF || b->state == BODY_CHUNK)

@@ -12,6 +12,7 @@
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 
+#include "server_chunks.h"
 #include "wire.h"
 #include "ws.h"
 
@@ -35,7 +36,8 @@ struct server_connection {
 	struct event *late; /* runs what is due outside of the owner's call */
 	const char *why;
 	enum state state;
-	size_t body;
+	size_t body;                  /* its length */
+	struct server_chunks *chunks; /* or it comes in chunks */
 	unsigned gzip_body : 1, gzip_ok : 1, keep : 1, held : 1, paused : 1, shut : 1, busy : 1,
 	    freed : 1;
 };
@@ -57,6 +59,7 @@ static void
 release(struct server_connection *c)
 {
 	ws_free(c->ws);
+	server_chunks_free(c->chunks);
 	event_free(c->late);
 	bufferevent_free(c->bev);
 	free(c);
@@ -166,12 +169,40 @@ hand_out(struct server_connection *c, const unsigned char *data, size_t len)
 }
 
 static int
+take_chunks(struct server_connection *c)
+{
+	struct error err = {""};
+	unsigned char *data;
+	size_t len;
+	int r = server_chunks_take(c->chunks, bufferevent_get_input(c->bev), &err);
+
+	if (r == 0)
+		return 0;
+	if (r != 200) {
+		fault(c, err.text);
+		refuse(c, r, NULL);
+		return 1;
+	}
+	data = server_chunks_body(c->chunks, &len);
+	if (data == NULL && len > 0)
+		return -1;
+	c->state = STATE_ASKED;
+	allow(c, 0);
+	r = hand_out(c, data, len);
+	server_chunks_free(c->chunks);
+	c->chunks = NULL;
+	return r == -1 ? -1 : 1;
+}
+
+static int
 take_body(struct server_connection *c)
 {
 	struct evbuffer *in = bufferevent_get_input(c->bev);
 	unsigned char *data;
 	size_t len = c->body;
 
+	if (c->chunks != NULL)
+		return take_chunks(c);
 	if (evbuffer_get_length(in) < len)
 		return 0;
 	data = evbuffer_pullup(in, (ev_ssize_t)len);
@@ -286,11 +317,11 @@ begin_post(struct server_connection *c, const struct http_head *h)
 		refuse(c, 415, NULL);
 		return;
 	}
-	if (h->chunked || h->length < 0) {
+	if (!h->chunked && h->length < 0) {
 		refuse(c, 411, NULL);
 		return;
 	}
-	if ((uint64_t)h->length > c->rules->max_message) {
+	if (!h->chunked && (uint64_t)h->length > c->rules->max_message) {
 		fault(c, "a body longer than the limit");
 		refuse(c, 413, NULL); /* before a byte of it is kept */
 		return;
@@ -300,12 +331,18 @@ begin_post(struct server_connection *c, const struct http_head *h)
 		    bufferevent_get_output(c->bev), "HTTP/1.1 100 Continue\r\n\r\n");
 	c->gzip_ok = http_has_token(h, "Accept-Encoding", "gzip") != 0;
 	c->keep = !http_has_token(h, "Connection", "close");
-	c->body = (size_t)h->length;
 	c->state = STATE_BODY;
+	allow(c, c->rules->body_ms);
+	if (h->chunked) {
+		c->chunks = server_chunks_new(c->rules->max_message);
+		if (c->chunks == NULL)
+			refuse(c, 503, NULL);
+		return;
+	}
+	c->body = (size_t)h->length;
 	/* the whole body before the next call: nothing of it can be used earlier */
 	bufferevent_setwatermark(
 	    c->bev, EV_READ, c->body, c->body > INPUT_HIGH ? c->body : INPUT_HIGH);
-	allow(c, c->rules->body_ms);
 }
 
 static void

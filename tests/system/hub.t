@@ -102,10 +102,41 @@ def requests_told_apart():
                           (426, "GET /v1/opamp HTTP/1.1\r\nHost: x\r\n" + up.format(12, key) + "\r\n"),
                           (400, "GET /v1/opamp HTTP/1.1\r\nHost: x\r\n" + up.format(13, "short") + "\r\n"),
                           (101, "GET /v1/opamp HTTP/1.1\r\nHost: x\r\n" + up.format(13, key) + "\r\n"),
-                          (411, "POST /v1/opamp HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\nTransfer-Encoding: chunked\r\n\r\n"),
+                          (411, "POST /v1/opamp HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\n\r\n"),
                           (415, "POST /v1/opamp HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\nContent-Encoding: br\r\nContent-Length: 1\r\n\r\n"),
                           (400, "nonsense\r\n\r\n")):
         same(by_http(request), want, request)
+
+
+def in_chunks():
+    """As the reference client sends what it compresses."""
+    head = "POST /v1/opamp HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\nTransfer-Encoding: chunked\r\n{}\r\n"
+
+    def chunked(body, step):
+        pieces = [body[i:i + step] for i in range(0, len(body), step)]
+        return b"".join(b"%x;x=y\r\n%s\r\n" % (len(p), p) for p in pieces) + b"0\r\nTrailer: x\r\n\r\n"
+    with Hub("--message-limit", "65536") as hub:
+        for coding, pack in (("", lambda b: b), ("Content-Encoding: gzip\r\n", gzip.compress)):
+            for step in (1, 7, 100000):
+                p = Poller(hub)
+                s = socket.create_connection(("127.0.0.1", hub.agents_port), 20)
+                for sequence in (1, 2):  # two requests on one connection
+                    body = pack(p.message(agent_description=p.description()).SerializeToString())
+                    s.sendall(head.format(coding).encode() + chunked(body, step))
+                    data = s.recv(65536)
+                    assert data.startswith(b"HTTP/1.1 200 OK\r\n"), data
+                    same(sequence, p.sequence, "the test's own sum")
+                s.close()
+                same(hub.seen(p.uid)["name"], "test", "what it said")
+        global HUB  # pylint: disable=global-statement
+        usual, HUB = HUB, hub
+        try:
+            for want, body in ((413, chunked(b"x" * 65537, 4096)), (413, b"fffffff\r\n" + b"x" * 65537), (400, b"x\r\n"), (400, b"1\r\nabc"),
+                               (413, b"0\r\n" + b"Trailer: x\r\n" * 12000), (400, chunked(b"\xff" * 3, 1).replace(b"\r\n0", b"\n0"))):
+                same(by_http(head.format("").encode() + body), want, body[:40])
+            same(by_http(head.format("Content-Encoding: gzip\r\n").encode() + chunked(gzip.compress(b"\0" * 10_000_000), 4096)), 413, "a bomb")
+        finally:
+            HUB = usual
 
 
 def limits():
@@ -733,6 +764,7 @@ def main():
             ("FR-01 FR-02 FR-03 FR-04 headers of messages, fragments of any size", framing),
             ("FR-05 FR-06 text, masks, reserved bits, control frames", refused_frames),
             ("FR-07 FR-09 HTTP and WebSocket on one port", requests_told_apart),
+            ("FR-07 SZ-01 a request in chunks: taken, bounded, judged as any other", in_chunks),
             ("SZ-01 SZ-02 SZ-05 sizes: 1009 and 413, inflated too", limits),
             ("ST-05 CP-04 every report is answered, and stored", answered_and_stored),
             ("ST-07 gaps and missing parts: the full state is asked for", full_state),

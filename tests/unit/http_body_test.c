@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <event2/buffer.h>
+
 #include "wire/http_body.h"
 
 static struct http_head head;
@@ -196,6 +198,41 @@ test_SZ_01_long_bodies_are_cut(void **state)
 	assert_true(body.cut);
 }
 
+/* A request's: all of it is kept, to the byte that is allowed, and what surrounds it is bounded. */
+static void
+test_SZ_01_requests_in_chunks(void **state)
+{
+	static const char small[] = "5\r\nhello\r\n6;x=y\r\n world\r\n0\r\nA: b\r\n\r\nPOST";
+	static char data[40 * KIB];
+	struct evbuffer *kept = evbuffer_new();
+	size_t step, taken, i;
+
+	(void)state;
+	for (step = 1; step < sizeof(small); step++) {
+		http_body_begin_chunks(&body, kept, 11);
+		assert_int_equal(feed(small, sizeof(small) - 1, step, &taken, NULL), 1);
+		assert_int_equal(taken, sizeof(small) - 1 - 4);
+		assert_false(body.cut);
+		assert_int_equal(evbuffer_get_length(kept), 11);
+		assert_memory_equal(evbuffer_pullup(kept, -1), "hello world", 11);
+		(void)evbuffer_drain(kept, 11);
+		http_body_begin_chunks(&body, kept, 10);
+		assert_int_equal(feed(small, sizeof(small) - 1, step, &taken, NULL), 1);
+		assert_true(body.cut);
+		assert_true(evbuffer_get_length(kept) <= 10);
+		(void)evbuffer_drain(kept, evbuffer_get_length(kept));
+	}
+	/* trailers for ever */
+	memcpy(data, "0;aaaa\r\n", 8);
+	for (i = 8; i + 8 <= sizeof(data); i += 8)
+		memcpy(data + i, "A: bcd\r\n", 8);
+	http_body_begin_chunks(&body, kept, 100);
+	assert_int_equal(feed(data, sizeof(data), 100, &taken, NULL), 1);
+	assert_true(body.cut);
+	assert_int_equal(taken, 200 + LIMIT_HTTP_LINE);
+	evbuffer_free(kept);
+}
+
 int
 main(void)
 {
@@ -206,6 +243,7 @@ main(void)
 	    cmocka_unit_test(test_malformed_chunks),
 	    cmocka_unit_test(test_ended_too_early),
 	    cmocka_unit_test(test_SZ_01_long_bodies_are_cut),
+	    cmocka_unit_test(test_SZ_01_requests_in_chunks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
