@@ -413,7 +413,7 @@ gone_agent(void *ctx, const struct agent *old)
 	a.last_seen = g->f->now;
 	if (record_find(g->r, KEY_WHY, &e))
 		a.gone_why = (struct bytes){e.value, e.len};
-	g->result = store_agent_put(g->f->store, &a, g->err);
+	g->result = store_agent_update(g->f->store, &a, g->err);
 	return 0;
 }
 

@@ -106,6 +106,33 @@ fleet_settings_due(const struct fleet *f, const struct bytes *list, size_t count
 	return NULL;
 }
 
+/* ---- versions' hashes: asked for at each report, read from the store once */
+
+static int
+keep_hash(void *ctx, const struct configuration_version *v)
+{
+	memcpy(((struct hashed *)ctx)->hash, v->hash, VERSION_HASH);
+	return 0;
+}
+
+int
+fleet_version_hash(struct fleet *f, uint64_t version, const uint8_t **hash, struct error *err)
+{
+	struct hashed *h = &f->hashes[version % FLEET_HASHES];
+	int r;
+
+	*hash = NULL;
+	if (h->version != version) {
+		h->version = 0;
+		r = store_version_get(f->store, version, keep_hash, h, err);
+		if (r != 1)
+			return r;
+		h->version = version;
+	}
+	*hash = h->hash;
+	return 0;
+}
+
 /* ---- many agents at once */
 
 struct one { /* an agent that may have to run something else now */
@@ -140,6 +167,27 @@ collect(void *ctx, const struct agent *a)
 	return 0;
 }
 
+/* What it is to run has changed, or was sent once more: is it what it says it runs? */
+static int
+is_due(struct fleet *f, const struct one *o, uint64_t due, int again, struct error *err)
+{
+	struct conv *c = fleet_conv_of(f, o->uid);
+	const uint8_t *hash = NULL;
+	int agreed;
+
+	fleet_changed(f, o->uid);
+	if (c == NULL)
+		return 0;
+	if (due != 0 && fleet_version_hash(f, due, &hash, err) == -1)
+		return -1;
+	agreed = hash == NULL || (o->has_hash && memcmp(o->hash, hash, VERSION_HASH) == 0);
+	if (again)
+		fleet_offer_again(f, c, due, agreed);
+	else
+		fleet_offer(f, c, agreed || !o->accepts ? 0 : due);
+	return 0;
+}
+
 struct attributes {
 	struct bytes list[FLEET_ATTRIBUTES];
 	size_t count;
@@ -158,31 +206,14 @@ keep_attribute(void *ctx, struct bytes b)
 	return 0;
 }
 
-struct hashed {
-	uint64_t version;
-	uint8_t hash[32];
-};
-
-static int
-keep_hash(void *ctx, const struct configuration_version *v)
-{
-	struct hashed *h = ctx;
-
-	memcpy(h->hash, v->hash, sizeof(h->hash));
-	return 0;
-}
-
 /*
  * Compares what it is to run with what it was, and with what it says.  sent: a version that somebody has
  * just sent (0: none): it is offered also where it had failed.
  */
 static int
-settle(struct fleet *f, const struct one *o, uint64_t sent, struct attributes *a, struct hashed *h,
-    struct error *err)
+settle(struct fleet *f, const struct one *o, uint64_t sent, struct attributes *a, struct error *err)
 {
-	struct conv *c = fleet_conv_of(f, o->uid);
 	uint64_t due;
-	int agreed;
 
 	a->count = 0;
 	if (store_agent_attributes_get(f->store, o->uid, keep_attribute, a, err) == -1)
@@ -190,25 +221,13 @@ settle(struct fleet *f, const struct one *o, uint64_t sent, struct attributes *a
 	due = fleet_due(f, o->uid, a->list, a->count);
 	while (a->count > 0)
 		free((char *)(uintptr_t)a->list[--a->count].data);
-	sent = due != 0 && due == sent && o->failed && o->accepts && c != NULL;
+	sent =
+	    due != 0 && due == sent && o->failed && o->accepts && fleet_conv_of(f, o->uid) != NULL;
 	if (due == o->due && !sent)
 		return 0;
 	if (store_agent_due(f->store, o->uid, due, f->now, err) == -1)
 		return -1;
-	fleet_changed(f, o->uid);
-	if (c == NULL)
-		return 0;
-	if (due != 0 && due != h->version) {
-		h->version = due;
-		if (store_version_get(f->store, due, keep_hash, h, err) == -1)
-			return -1;
-	}
-	agreed = due == 0 || (o->has_hash && memcmp(o->hash, h->hash, sizeof(h->hash)) == 0);
-	if (sent)
-		fleet_offer_again(f, c, due, agreed);
-	else
-		fleet_offer(f, c, agreed || !o->accepts ? 0 : due);
-	return 0;
+	return is_due(f, o, due, sent != 0, err);
 }
 
 /* All agents that an assignment names: uid, or else selector. */
@@ -222,7 +241,6 @@ settle_all(
 	    .config_status = -1,
 	    .limit = LIST_MOST};
 	struct attributes *a = malloc(sizeof(*a));
-	struct hashed h = {0};
 	struct many m = {0};
 	uint64_t matches;
 	size_t i;
@@ -233,10 +251,42 @@ settle_all(
 	r = uid != NULL ? store_agent_get(f->store, uid, collect, &m, err)
 			: store_agents_list(f->store, &q, collect, &m, &matches, err);
 	for (i = 0; i < m.count && r != -1; i++)
-		r = settle(f, &m.list[i], sent, a, &h, err);
+		r = settle(f, &m.list[i], sent, a, err);
 	free(m.list);
 	free(a);
 	return r == -1 ? -1 : 0;
+}
+
+struct newly {
+	struct fleet *f;
+	uint64_t due;
+	struct error *err;
+	int result;
+};
+
+static int
+newly_due(void *ctx, const struct agent *a)
+{
+	struct newly *n = ctx;
+	struct one o;
+	struct many m = {&o, 0, 1};
+
+	(void)collect(&m, a);
+	n->result = is_due(n->f, &o, n->due, o.failed && o.accepts, n->err);
+	return n->result;
+}
+
+/* The newest assignment by selector counts for all that it fits but those that have one of their own. */
+static int
+settle_newest(struct fleet *f, const struct assignment *a, struct error *err)
+{
+	struct newly n = {f, a->version, err, 0};
+
+	if (a->has_uid)
+		return settle_all(f, a->uid, a->selector, a->version, err);
+	if (store_agents_due(f->store, a->selector, a->version, f->now, newly_due, &n, err) == -1)
+		return -1;
+	return n.result;
 }
 
 /* After a failure in the middle: memory is as the store is. */
@@ -278,8 +328,7 @@ fleet_assign(struct fleet *f, struct assignment *a, struct error *err)
 	if (r == 0)
 		r = error_set(err, "there is no version %llu", (unsigned long long)a->version);
 	if (r == -1 || store_assignment_new(f->store, a, err) == -1 ||
-	    fleet_targets_load(f, err) == -1 ||
-	    settle_all(f, a->has_uid ? a->uid : NULL, a->selector, a->version, err) == -1)
+	    fleet_targets_load(f, err) == -1 || settle_newest(f, a, err) == -1)
 		return undo(f);
 	if (fleet_end(f, err) == -1)
 		return undo(f);
@@ -330,63 +379,6 @@ fleet_unassign(struct fleet *f, uint64_t id, struct error *err)
 	if (f->watch != NULL)
 		f->watch(f->watch_ctx, NEWS_ASSIGNMENT, NULL, id);
 	return 1;
-}
-
-/* ---- configurations */
-
-/* The end of a change by an operator. */
-static int
-done(struct fleet *f, int r, enum fleet_news news, uint64_t id, struct error *err)
-{
-	if (r == -1 || fleet_end(f, err) == -1) {
-		fleet_undo(f);
-		return -1;
-	}
-	if (f->watch != NULL)
-		f->watch(f->watch_ctx, news, NULL, id);
-	return r;
-}
-
-int
-fleet_configuration_new(struct fleet *f, struct bytes name, uint64_t *id, struct error *err)
-{
-	*id = 0;
-	if (fleet_begin(f, err) == -1)
-		return -1;
-	return done(f, store_configuration_new(f->store, name, f->now, id, err), NEWS_CONFIGURATION,
-	    *id, err);
-}
-
-int
-fleet_configuration_delete(struct fleet *f, uint64_t id, struct error *err)
-{
-	if (fleet_begin(f, err) == -1)
-		return -1;
-	return done(f, store_configuration_delete(f->store, id, err), NEWS_CONFIGURATION, id, err);
-}
-
-int
-fleet_version_new(struct fleet *f, uint64_t configuration, const json_t *files, struct bytes author,
-    struct bytes comment, uint64_t *id, struct error *err)
-{
-	struct configuration_version v = {
-	    .configuration = configuration, .author = author, .comment = comment};
-	char *dump = json_dumps(files, JSON_COMPACT);
-	int r;
-
-	if (dump == NULL)
-		return error_set(err, "out of memory");
-	config_files_hash(files, v.hash);
-	v.files = (struct bytes){dump, strlen(dump)};
-	r = fleet_begin(f, err);
-	if (r == 0) {
-		v.created = f->now;
-		r = done(f, store_version_new(f->store, &v, err), NEWS_CONFIGURATION, configuration,
-		    err);
-	}
-	*id = v.id;
-	free(dump);
-	return r;
 }
 
 /* ---- commands */
@@ -465,7 +457,7 @@ enum fleet_answer
 fleet_resend(struct fleet *f, const uint8_t uid[16], struct bytes author, struct error *err)
 {
 	struct resend r = {0};
-	struct hashed h = {0};
+	const uint8_t *hash;
 	struct conv *c;
 	enum fleet_answer a = reach(f, uid, &c, err);
 
@@ -475,12 +467,11 @@ fleet_resend(struct fleet *f, const uint8_t uid[16], struct bytes author, struct
 		return FLEET_FAILED;
 	if (r.due == 0 || !r.agent.accepts)
 		return FLEET_UNABLE;
-	if (store_version_get(f->store, r.due, keep_hash, &h, err) == -1 ||
-	    fleet_begin(f, err) == -1)
+	if (fleet_version_hash(f, r.due, &hash, err) == -1 || fleet_begin(f, err) == -1)
 		return FLEET_FAILED;
 	fleet_changed(f, uid);
-	fleet_offer_again(
-	    f, c, r.due, r.agent.has_hash && memcmp(r.agent.hash, h.hash, sizeof(h.hash)) == 0);
+	fleet_offer_again(f, c, r.due,
+	    hash != NULL && r.agent.has_hash && memcmp(r.agent.hash, hash, VERSION_HASH) == 0);
 	if (fleet_event(f, uid, "send again", err, "asked for by %.*s", (int)author.len,
 		author.data) == -1 ||
 	    fleet_end(f, err) == -1) {

@@ -49,6 +49,14 @@ struct settings_target {
 	size_t len;
 };
 
+#define VERSION_HASH 32
+#define FLEET_HASHES 64
+
+struct hashed { /* a version's hash, which never changes; version 0: none */
+	uint64_t version;
+	uint8_t hash[VERSION_HASH];
+};
+
 struct known { /* a version that front has */
 	uint64_t version;
 };
@@ -74,6 +82,7 @@ struct fleet {
 	size_t settings_count;
 	struct known *known;
 	size_t known_count, known_room;
+	struct hashed hashes[FLEET_HASHES];
 	struct fleet_figures figures;
 };
 
@@ -106,6 +115,8 @@ int fleet_targets_load(struct fleet *f, struct error *err);
 /* The version that an agent with these attributes is to run; 0: none. */
 uint64_t fleet_due(
     const struct fleet *f, const uint8_t uid[16], const struct bytes *list, size_t count);
+/* Borrowed until the next call; NULL: there is no such version. */
+int fleet_version_hash(struct fleet *f, uint64_t version, const uint8_t **hash, struct error *err);
 /* The connection settings for it, or NULL. */
 const struct settings_target *fleet_settings_due(
     const struct fleet *f, const struct bytes *list, size_t count);

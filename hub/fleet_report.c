@@ -9,6 +9,7 @@
 #include <sys/random.h>
 
 #include "fleet_inside.h"
+#include "json_text.h"
 #include "privsep/log.h"
 #include "wire/wire.h"
 
@@ -33,8 +34,7 @@ struct report {
 	const uint8_t *uid;
 	int result, is_new, components;
 	struct agent agent; /* borrowed from the store's row and from the record */
-	uint8_t due_hash[32];
-	int has_due_hash;
+	struct bytes components_were;
 };
 
 static int
@@ -86,24 +86,25 @@ put_json_part(struct report *p, uint16_t key, enum agent_part part)
 	return 1;
 }
 
-static json_t *
-file_json(const struct record_entry *type, const struct record_entry *body)
+static int
+file_text(struct json_text *t, const struct record_entry *name, const struct record_entry *type,
+    const struct record_entry *body)
 {
-	json_t *o = json_object();
-	char *hex;
-
-	(void)json_object_set_new(o, "content_type", json_stringn(type->value, type->len));
+	if (!wire_utf8((const uint8_t *)name->value, name->len) ||
+	    !wire_utf8((const uint8_t *)type->value, type->len))
+		return -1;
+	json_text_string(t, name->value, name->len);
+	json_text_raw(t, ":{\"content_type\":");
+	json_text_string(t, type->value, type->len);
 	if (wire_utf8((const uint8_t *)body->value, body->len)) {
-		(void)json_object_set_new(o, "body", json_stringn(body->value, body->len));
-		return o;
+		json_text_raw(t, ",\"body\":");
+		json_text_string(t, body->value, body->len);
+	} else {
+		json_text_raw(t, ",\"hex\":");
+		json_text_hex(t, body->value, body->len);
 	}
-	hex = malloc(2 * (size_t)body->len + 1);
-	if (hex != NULL) {
-		hex_text(hex, (const uint8_t *)body->value, body->len);
-		(void)json_object_set_new(o, "hex", json_string(hex));
-	}
-	free(hex);
-	return o;
+	json_text_raw(t, "}");
+	return 0;
 }
 
 static int
@@ -111,34 +112,31 @@ put_effective(struct report *p)
 {
 	struct record_entry name, type, body;
 	size_t pos = 0, type_pos = 0, body_pos = 0;
-	json_t *files = json_object(), *all;
-	char *dump;
-	int r, any = 0;
+	struct json_text t = {0};
+	int r = -1, any = 0;
 
+	json_text_raw(&t, "{\"files\":{");
 	while (record_next(p->r, &pos, KEY_EFFECTIVE, &name)) {
+		if (any)
+			json_text_raw(&t, ",");
+		any = 1;
 		if (!record_next(p->r, &type_pos, KEY_FILE_TYPE, &type) ||
 		    !record_next(p->r, &body_pos, KEY_FILE_BODY, &body) ||
-		    !wire_utf8((const uint8_t *)name.value, name.len) ||
-		    memchr(name.value, '\0', name.len) != NULL) {
-			json_decref(files);
+		    file_text(&t, &name, &type, &body) == -1) {
+			free(t.data);
 			return error_set(p->err, "an effective configuration that is not whole");
 		}
-		any = 1;
-		(void)json_object_setn_new(files, name.value, name.len, file_json(&type, &body));
 	}
-	if (!any && record_u64(p->r, KEY_EFFECTIVE_NONE, 0) == 0) {
-		json_decref(files);
-		return 0;
-	}
-	all = json_pack("{s:o}", "files", files);
-	dump = json_dumps(all, JSON_COMPACT);
-	json_decref(all);
-	if (dump == NULL)
-		return error_set(p->err, "out of memory");
-	r = store_agent_part_put(
-	    p->f->store, p->uid, PART_EFFECTIVE, (struct bytes){dump, strlen(dump)}, p->err);
-	free(dump);
-	return r == -1 ? -1 : 1;
+	json_text_raw(&t, "}}");
+	if (!any && record_u64(p->r, KEY_EFFECTIVE_NONE, 0) == 0)
+		r = 0;
+	else if (t.failed)
+		(void)error_set(p->err, "out of memory");
+	else if (store_agent_part_put(p->f->store, p->uid, PART_EFFECTIVE,
+		     (struct bytes){t.data, t.len}, p->err) == 0)
+		r = 1;
+	free(t.data);
+	return r;
 }
 
 static int
@@ -311,29 +309,18 @@ get_attributes(struct report *p, struct attributes *a, int described)
 	return store_agent_attributes(p->f->store, p->uid, a->list, a->count, p->err);
 }
 
-static int
-keep_hash(void *ctx, const struct configuration_version *v)
-{
-	struct report *p = ctx;
-
-	memcpy(p->due_hash, v->hash, sizeof(p->due_hash));
-	p->has_due_hash = 1;
-	return 0;
-}
-
 /* CF-02, CF-03: to those who accept it, while what they report differs. */
 static int
 decide_offer(struct report *p)
 {
 	struct agent *a = &p->agent;
+	const uint8_t *due = NULL;
 	int agreed;
 
-	p->has_due_hash = 0;
-	if (a->due != 0 && store_version_get(p->f->store, a->due, keep_hash, p, p->err) == -1)
+	if (a->due != 0 && fleet_version_hash(p->f, a->due, &due, p->err) == -1)
 		return -1;
-	agreed = !p->has_due_hash ||
-		 (a->config_hash.len == sizeof(p->due_hash) &&
-		     memcmp(a->config_hash.data, p->due_hash, sizeof(p->due_hash)) == 0);
+	agreed = due == NULL || (a->config_hash.len == VERSION_HASH &&
+				    memcmp(a->config_hash.data, due, VERSION_HASH) == 0);
 	if (agreed && p->conv->again && p->conv->offered == a->due)
 		return 0; /* it has not gone yet */
 	fleet_offer(p->f, p->conv, agreed || (a->capabilities & BIT_ACCEPTS) == 0 ? 0 : a->due);
@@ -442,7 +429,10 @@ apply(struct report *p)
 	}
 	verdict(p, answer, NULL);
 	fleet_changed(p->f, p->uid);
-	return store_agent_put(p->f->store, a, p->err);
+	/* what has an index is written where it may have changed */
+	if (p->is_new || described == 1 || a->components_hash.data != p->components_were.data)
+		return store_agent_put(p->f->store, a, p->err);
+	return store_agent_update(p->f->store, a, p->err);
 }
 
 static int
@@ -451,6 +441,7 @@ known_agent(void *ctx, const struct agent *a)
 	struct report *p = ctx;
 
 	p->agent = *a;
+	p->components_were = a->components_hash;
 	p->result = apply(p);
 	return 0;
 }

@@ -6,14 +6,15 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <event2/buffer.h>
 #include <event2/event.h>
 
-#define READ_SIZE  (256 * KIB)
+#define READ_SIZE  (128 * KIB)
 #define LITTLE     (256 * KIB)
-#define READS_TURN 2
+#define READS_TURN 8
 
 struct frames {
 	int fd, store;
@@ -97,7 +98,8 @@ take(struct frames *f)
 	return 1;
 }
 
-static void
+/* What is whole; 1: there was something. */
+static int
 handle(struct frames *f)
 {
 	int any = 0, r = 1;
@@ -106,19 +108,54 @@ handle(struct frames *f)
 		r = take(f);
 		any |= r == 1;
 	}
+	return any;
+}
+
+static void
+end_turn(struct frames *f, int any)
+{
 	if (any && !f->over && f->cb.turn != NULL)
 		f->cb.turn(f->ctx);
+}
+
+/* evbuffer_read takes 4 KiB at a time: so little in a turn would be a commit for every few reports. */
+static ssize_t
+read_more(struct frames *f)
+{
+	struct evbuffer_iovec v[2];
+	struct iovec io[2];
+	int i, count = evbuffer_reserve_space(f->in, READ_SIZE, v, 2);
+	ssize_t n;
+	size_t left;
+
+	if (count <= 0) {
+		errno = ENOMEM;
+		return -1;
+	}
+	for (i = 0; i < count; i++)
+		io[i] = (struct iovec){v[i].iov_base, v[i].iov_len};
+	n = readv(f->fd, io, count);
+	for (i = 0, left = n > 0 ? (size_t)n : 0; i < count; left -= v[i++].iov_len)
+		if (v[i].iov_len > left)
+			v[i].iov_len = left;
+	if (n > 0 && evbuffer_commit_space(f->in, v, count) == -1) {
+		errno = ENOMEM;
+		return -1;
+	}
+	return n;
 }
 
 static void
 on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct frames *f = arg;
-	int n, reads = READS_TURN;
+	int reads = READS_TURN, any = 0;
+	ssize_t n;
 
+	(void)fd;
 	(void)what;
 	while (reads-- > 0 && !f->over && !f->paused) {
-		n = evbuffer_read(f->in, fd, READ_SIZE);
+		n = read_more(f);
 		if (n == 0) {
 			over(f, "it has ended");
 			return;
@@ -126,10 +163,11 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 		if (n == -1) {
 			if (errno != EAGAIN && errno != EINTR)
 				over(f, strerror(errno));
-			return;
+			break;
 		}
-		handle(f);
+		any |= handle(f);
 	}
+	end_turn(f, any);
 }
 
 static void
@@ -252,5 +290,5 @@ frames_resume(struct frames *f)
 		return;
 	f->paused = 0;
 	(void)event_add(f->reading, NULL);
-	handle(f); /* what came with the last read */
+	end_turn(f, handle(f)); /* what came with the last read */
 }

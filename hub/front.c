@@ -84,6 +84,12 @@ on_frames_turn(void *ctx)
 }
 
 static void
+on_frames_drained(void *ctx)
+{
+	answer_push(ctx);
+}
+
+static void
 on_frames_gone(void *ctx, const char *why)
 {
 	struct front *f = ctx;
@@ -152,7 +158,7 @@ static int
 begin(struct front *f, struct error *err)
 {
 	static const struct frames_callbacks callbacks = {
-	    answer_frame, on_frames_turn, NULL, on_frames_gone};
+	    answer_frame, on_frames_turn, on_frames_drained, on_frames_gone};
 	static const struct timeval second = {1, 0};
 
 	f->base = event_base_new();

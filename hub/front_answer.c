@@ -15,8 +15,11 @@
 	    OPAMP__PROTO__V1__SERVER_CAPABILITIES__ServerCapabilities_AcceptsEffectiveConfig |     \
 	    OPAMP__PROTO__V1__SERVER_CAPABILITIES__ServerCapabilities_AcceptsPackagesStatus |      \
 	    OPAMP__PROTO__V1__SERVER_CAPABILITIES__ServerCapabilities_OffersConnectionSettings)
-#define PUSH_TURN  512  /* offers in one turn of the loop */
+#define PUSH_TURN  128  /* offers at one time, */
+#define PUSH_EACH  1000 /* so many microseconds apart */
 #define SENT_BATCH 8192 /* named in one SENT */
+#define PUSH_FULL                                                                                  \
+	(1 * MIB) /* frames that the store has not taken: no more offers, which make more */
 
 typedef Opamp__Proto__V1__ServerToAgent Answer;
 
@@ -276,15 +279,23 @@ answer_drained(struct peer *p)
 		event_active(p->front->pushing, 0, 0);
 }
 
+/* What thousands of agents answer at once would only wait here: they get their offers as the store keeps up. */
+static int
+may_push(const struct front *f)
+{
+	return f->flight < FRONT_FLIGHT && frames_pending(f->frames) < PUSH_FULL;
+}
+
 void
 answer_push(struct front *f)
 {
 	struct conversation *c;
+	static const struct timeval each = {0, PUSH_EACH};
 	struct front_config *k;
 	unsigned turn = PUSH_TURN;
 	Answer m;
 
-	while (turn-- > 0 && f->flight < FRONT_FLIGHT && (c = TAILQ_FIRST(&f->due)) != NULL) {
+	while (turn-- > 0 && may_push(f) && (c = TAILQ_FIRST(&f->due)) != NULL) {
 		TAILQ_REMOVE(&f->due, c, due_entry);
 		c->queued_due = 0;
 		/* one whose report is with the store gets it with the answer */
@@ -297,8 +308,8 @@ answer_push(struct front *f)
 			offer_went(c, k);
 	}
 	answer_flush_sent(f);
-	if (!TAILQ_EMPTY(&f->due) && f->flight < FRONT_FLIGHT)
-		event_active(f->pushing, 0, 0);
+	if (!TAILQ_EMPTY(&f->due) && may_push(f))
+		(void)event_add(f->pushing, &each);
 }
 
 /* ---- frames of the store */

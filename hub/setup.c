@@ -7,11 +7,11 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/random.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <jansson.h>
 
+#include "privsep/child.h"
 #include "privsep/limits.h"
 #include "privsep/log.h"
 #include "privsep/memfd.h"
@@ -36,7 +36,7 @@ setup_begin(struct setup *s, const char *name)
 	log_init(name, LOG_SINK_STDERR, LOG_LEVEL_INFO);
 	(void)signal(SIGPIPE, SIG_IGN);
 	seed_json();
-	tzset(); /* it reads a file */
+	child_prepare_libc();
 	if (memfd_read(SETUP_FD_RECORD, LIMIT_SETTINGS_RECORD, &s->data, &len, &err) == -1 ||
 	    record_open(&s->record, s->data, len, &err) == -1)
 		fatal("what opamphub hands over: %s", err.text);

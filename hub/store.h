@@ -67,6 +67,8 @@ typedef int (*store_bytes_cb)(void *ctx, struct bytes b);
 
 /* Writes the row (made if it is new); parts and attributes are written by their own functions. */
 int store_agent_put(struct store *s, const struct agent *a, struct error *err);
+/* The same for a row that is there, with the same name and components. */
+int store_agent_update(struct store *s, const struct agent *a, struct error *err);
 int store_agent_get(
     struct store *s, const uint8_t uid[16], store_agent_cb cb, void *ctx, struct error *err);
 int store_agent_part_put(struct store *s, const uint8_t uid[16], enum agent_part part,
@@ -82,6 +84,12 @@ int store_agent_attributes_get(
 /* Which version it is to run now (0: none), and since when. */
 int store_agent_due(
     struct store *s, const uint8_t uid[16], uint64_t version, uint64_t when, struct error *err);
+/*
+ * The same for all that the selector fits and that have no assignment of their own; cb for each of which that is a
+ * change, or that is connected and said FAILED, with no more than its uid, capabilities, config_status and config_hash.
+ */
+int store_agents_due(struct store *s, struct bytes selector, uint64_t version, uint64_t when,
+    store_agent_cb cb, void *ctx, struct error *err);
 int store_agent_seen(struct store *s, const uint8_t uid[16], uint64_t when, struct error *err);
 /* Another agent with these components; cb gets them. */
 int store_components_known(

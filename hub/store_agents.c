@@ -46,10 +46,10 @@ agent_of(sqlite3_stmt *st)
 	return a;
 }
 
-int
-store_agent_put(struct store *s, const struct agent *a, struct error *err)
+static int
+put_agent(struct store *s, enum statement which, const struct agent *a, struct error *err)
 {
-	sqlite3_stmt *st = sql_use(s, SQL_AGENT_PUT, err);
+	sqlite3_stmt *st = sql_use(s, which, err);
 
 	if (st == NULL)
 		return -1;
@@ -78,6 +78,18 @@ store_agent_put(struct store *s, const struct agent *a, struct error *err)
 	sql_blob(st, 23, a->settings_hash);
 	sql_text(st, 24, a->settings_error);
 	return sql_done(s, st, "storing an agent", err);
+}
+
+int
+store_agent_put(struct store *s, const struct agent *a, struct error *err)
+{
+	return put_agent(s, SQL_AGENT_PUT, a, err);
+}
+
+int
+store_agent_update(struct store *s, const struct agent *a, struct error *err)
+{
+	return put_agent(s, SQL_AGENT_UPDATE, a, err);
 }
 
 int
@@ -385,6 +397,47 @@ list_rows(struct store *s, const char *where, const struct agent_query *q,
 	sql_u64(st, 5, q->offset);
 	while ((r = sql_row(s, st, "listing agents", err)) == 1) {
 		a = agent_of(st);
+		if (cb(ctx, &a) != 0) {
+			r = 0;
+			break;
+		}
+	}
+	(void)sqlite3_finalize(st);
+	return r;
+}
+
+int
+store_agents_due(struct store *s, struct bytes selector, uint64_t version, uint64_t when,
+    store_agent_cb cb, void *ctx, struct error *err)
+{
+	const struct agent_query q = {
+	    .selector = selector, .connected = -1, .healthy = -1, .config_status = -1};
+	char where[QUERY_TEXT / 2], text[QUERY_TEXT];
+	struct selector sel;
+	struct agent a = {.healthy = -1};
+	sqlite3_stmt *st;
+	int r;
+
+	if (selector_read(&sel, selector, err) == -1)
+		return -1;
+	if (conditions(where, sizeof(where), &q, &sel) == -1)
+		return error_set(err, "the selector is too long");
+	(void)snprintf(text, sizeof(text),
+	    "UPDATE agents SET due=?4, due_since=?5 %s AND (due<>?4 OR (config_status=3 AND"
+	    " connected_since<>0 AND capabilities & 2)) AND uid NOT IN"
+	    " (SELECT uid FROM assignments WHERE uid IS NOT NULL)"
+	    " RETURNING uid, capabilities, config_status, config_hash",
+	    where);
+	if (sqlite3_prepare_v2(s->db, text, -1, &st, NULL) != SQLITE_OK)
+		return sql_fault(s, "storing what agents are to run", err);
+	bind_query(st, &q, &sel, (struct bytes){"", 0});
+	sql_u64(st, 4, version);
+	sql_u64(st, 5, when);
+	while ((r = sql_row(s, st, "storing what agents are to run", err)) == 1) {
+		(void)sql_exact(st, 0, a.uid, sizeof(a.uid));
+		a.capabilities = sql_number(st, 1);
+		a.config_status = (uint32_t)sql_number(st, 2);
+		a.config_hash = sql_bytes(st, 3);
 		if (cb(ctx, &a) != 0) {
 			r = 0;
 			break;

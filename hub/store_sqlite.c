@@ -76,9 +76,16 @@ static const char *const text_of[SQL_COUNT] = {
 	" last_error=?14, status=?15, config_status=?16, config_hash=?17, config_error=?18,"
 	" due=?19, due_since=?20, components_hash=?21, settings_status=?22,"
 	" settings_hash=?23, settings_error=?24",
+    /* not what has an index: it would be written anew, the same or not */
+    [SQL_AGENT_UPDATE] =
+	"UPDATE agents SET version=?3, last_seen=?5, connected_since=?6, transport=?7,"
+	" address=?8, credential=?9, gone_why=?10, capabilities=?11, healthy=?12, started=?13,"
+	" last_error=?14, status=?15, config_status=?16, config_hash=?17, config_error=?18,"
+	" due=?19, due_since=?20, settings_status=?22, settings_hash=?23, settings_error=?24"
+	" WHERE uid=?1",
     [SQL_AGENT_GET] = "SELECT " AGENT_COLUMNS ", parts FROM agents WHERE uid=?1",
     [SQL_AGENT_SEARCH] = "UPDATE agents SET search=?2 WHERE uid=?1",
-    [SQL_AGENT_PARTS] = "UPDATE agents SET parts = parts | ?2 WHERE uid=?1",
+    [SQL_AGENT_PARTS] = "UPDATE agents SET parts = parts | ?2 WHERE uid=?1 AND parts & ?2 = 0",
     [SQL_AGENT_DUE] = "UPDATE agents SET due=?2, due_since=?3 WHERE uid=?1",
     [SQL_AGENT_SEEN] = "UPDATE agents SET last_seen=?2 WHERE uid=?1",
     [SQL_AGENT_DELETE] = "DELETE FROM agents WHERE uid=?1",

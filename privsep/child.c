@@ -176,9 +176,8 @@ compare_bytes(const void *a, const void *b)
 	return *(const unsigned char *)a - *(const unsigned char *)b;
 }
 
-/* What libc finds out at its first use, by files or calls that there are no more in the sandbox. */
-static void
-prepare_libc(void)
+void
+child_prepare_libc(void)
 {
 	static unsigned char numbers[2048];
 
@@ -205,7 +204,7 @@ child_begin(struct child *c, const struct policy *policy, const struct child_han
 	log_init(proc_name(c->self), LOG_SINK_STDERR, LOG_LEVEL_INFO);
 	if (!channel_fd_is(CHILD_CHANNEL_FD, FD_CHANNEL))
 		fatal("this program is started by opampd, not by hand");
-	prepare_libc();
+	child_prepare_libc();
 	c->base = event_base_new();
 	if (c->base == NULL)
 		fatal("no event loop");

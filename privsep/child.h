@@ -46,6 +46,12 @@ struct child {
 	int stuffed[PROC_COUNT]; /* reads nothing: accused, and about to be dropped */
 };
 
+/*
+ * What libc finds out at its first use, by files or calls that there are no more in a sandbox: before it.
+ * child_begin does it; for processes that have another beginning.
+ */
+void child_prepare_libc(void);
+
 /* Blocks until CHILD_GO.  Fatal on any error: the parent starts another. */
 void child_begin(
     struct child *c, const struct policy *policy, const struct child_handlers *h, void *ctx);

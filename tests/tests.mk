@@ -232,6 +232,10 @@ demo:
 # ---- what it costs, beside the OpenTelemetry Collector's own supervisor: doc/performance.md.
 # Needs Go.  BENCH=short: in a few minutes, and without the document
 PACKAGES_BENCH := python3 python3-protobuf python3-websockets openssl ca-certificates iproute2 procps strace util-linux
+$(O)/bench/fleet: $(O)/tests/bench/fleet.o $(O)/libproto.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $^ $(LIBS_PB)
+-include $(O)/tests/bench/fleet.d
 $(O)/bench/opampsupervisor: tests/bench/build-supervisor.sh
 	tests/bench/build-supervisor.sh $@
 .PHONY: bench-tools bench

@@ -25,13 +25,26 @@ struct bytes {
 	const uint8_t *p, *end;
 };
 
+#define HIGH_BITS 0x8080808080808080u
+#define LOW_SEVEN 0x7f7f7f7f7f7f7f7fu
+
 int
 wire_utf8(const uint8_t *s, size_t len)
 {
 	size_t i = 0, n, k;
+	uint64_t eight;
 	uint32_t c;
 
 	while (i < len) {
+		if (len - i >=
+		    sizeof(eight)) { /* most of it is ASCII: eight at a time, none high or NUL */
+			memcpy(&eight, s + i, sizeof(eight));
+			if ((eight & HIGH_BITS) == 0 &&
+			    ((eight + LOW_SEVEN) & HIGH_BITS) == HIGH_BITS) {
+				i += sizeof(eight);
+				continue;
+			}
+		}
 		if (s[i] == 0)
 			return 0;
 		if (s[i] < 0x80) {

@@ -13,9 +13,9 @@ BINARY = os.path.join(os.environ["O"], "interop", "server")
 
 
 class RefServer:
-    def __init__(self, listen="127.0.0.1:0", tls=None, wrapper=(), events=False):
+    def __init__(self, listen="127.0.0.1:0", tls=None, wrapper=(), events=False, bare=False):
         """tls: (certificate, key) or (certificate, key, client CA).  events: see wait_event."""
-        command = list(wrapper) + [BINARY, "-listen", listen] + (["-events"] if events else [])
+        command = list(wrapper) + [BINARY, "-listen", listen] + (["-events"] if events else []) + (["-bare"] if bare else [])
         if tls:
             command += ["-cert", tls[0], "-key", tls[1]] + (["-client-ca", tls[2]] if len(tls) > 2 else [])
         self.tls = tls

@@ -425,6 +425,26 @@ def own_assignment_first():
     same(a.receive().remote_config.config.config_map[""].body, b"s: 2\n", "after it was deleted")
 
 
+def many_at_once():
+    """More than libc sorts without a look at the machine, which the sandbox has not."""
+    agents = [HUB.agent(attributes={"group": "many"}) for _ in range(100)]
+    store = HUB.children()["store"]
+    for a in agents:
+        a.hello()
+    version, assignment = HUB.send_configuration("m: 1\n", "many", selector="group=many")
+    for a in agents:
+        same(a.receive().remote_config.config_hash, hash_of(version), "the hash")
+    for a in agents:
+        a.send(a.message(remote_config_status=opamp.RemoteConfigStatus(last_remote_config_hash=hash_of(version), status=APPLIED)))
+    for a in agents:
+        a.receive()
+    same(HUB.api(f"assignments/{assignment}/progress")["applied"], 100, "progress")
+    HUB.api(f"assignments/{assignment}", "DELETE")
+    same(HUB.children()["store"], store, "it lives")
+    for a in agents:
+        a.close()
+
+
 def no_files():
     a = HUB.agent(attributes={"group": "empty"})
     a.hello()
@@ -779,6 +799,7 @@ def main():
             ("CF-03 send again: what an agent has answered is offered once more", sent_again),
             ("CF-02 CP-05 CP-06 CP-07 capabilities are respected, and may change", capabilities),
             ("CF-03 an agent's own assignment goes before selectors", own_assignment_first),
+            ("CF-03 CF-11 one configuration to a hundred agents", many_at_once),
             ("CF-03 a configuration without files", no_files),
             ("SZ-03 a configuration that is too large is refused, a large one arrives", too_large),
             ("RC-04 Restart is sent alone", restart_command),

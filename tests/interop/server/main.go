@@ -1,7 +1,7 @@
 // Command server is an OpAMP server on the reference library, driven over a small HTTP port on
 // loopback: the interoperability tests and `make demo` use it.
 //
-//	server -listen 127.0.0.1:0 -control 127.0.0.1:0 [-cert FILE -key FILE [-client-ca FILE]] [-events]
+//	server -listen 127.0.0.1:0 -control 127.0.0.1:0 [-cert FILE -key FILE [-client-ca FILE]] [-events | -bare]
 //
 // Its first line on standard output is JSON: {"opamp": "127.0.0.1:PORT", "control": "..."}.
 // With -events a line of JSON follows for each thing that happens, with the time when it did.
@@ -176,7 +176,11 @@ func run() error {
 	clientCA := flag.String("client-ca", "", "demand a client certificate of this authority")
 	events := flag.Bool("events", false, "a line of JSON on standard output for each event")
 	verbose := flag.Bool("v", false, "show the library's log")
+	isBare := flag.Bool("bare", false, "the least that is a server: see bare.go")
 	flag.Parse()
+	if *isBare {
+		return runBare(*listen, *control)
+	}
 	config, err := loadTLS(*cert, *key, *clientCA)
 	if err != nil {
 		return err
