@@ -149,25 +149,19 @@ static void
 on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct frames *f = arg;
-	int reads = READS_TURN, any = 0;
-	ssize_t n;
+	int reads = READS_TURN, any = 0, saved;
+	ssize_t n = 1;
 
 	(void)fd;
 	(void)what;
-	while (reads-- > 0 && !f->over && !f->paused) {
-		n = read_more(f);
-		if (n == 0) {
-			over(f, "it has ended");
-			return;
-		}
-		if (n == -1) {
-			if (errno != EAGAIN && errno != EINTR)
-				over(f, strerror(errno));
-			break;
-		}
+	while (reads-- > 0 && !f->over && !f->paused && (n = read_more(f)) > 0)
 		any |= handle(f);
-	}
+	saved = errno;
 	end_turn(f, any);
+	if (n == 0)
+		over(f, "it has ended");
+	else if (n == -1 && saved != EAGAIN && saved != EINTR)
+		over(f, strerror(saved));
 }
 
 static void
