@@ -1,9 +1,31 @@
 #!/bin/sh
-# Runs TAP programs under prove; counts their tests for the summary of .ci/run.
+# Runs TAP programs, as many at once as there are processors (TAP_JOBS=N), and has prove judge what they
+# said; counts their tests for the summary of .ci/run.  TAP_FIRST: those that are begun with, being long.
 set -u
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+said=$(mktemp -d)
+trap 'rm -rf "$log" "$said"' EXIT
 [ $# -gt 0 ] || exit 0
+# one program; $said/NAME: what it said, NAME.status: how it ended
+cat >"$said/run" <<'END'
+#!/bin/sh
+name=${0%/run}/$(echo "$1" | tr / _)
+begun=$(date +%s)
+"$1" >"$name" 2>&1
+status=$?
+echo $status >"$name.status"
+echo "$(($(date +%s) - begun)) s: $1$([ $status = 0 ] || echo " (exit status $status)")"
+END
+cat >"$said/again" <<'END'
+#!/bin/sh
+name=${0%/again}/$(echo "$1" | tr / _)
+cat "$name"
+exit "$(cat "$name.status")"
+END
+chmod +x "$said/run" "$said/again"
+in_order() {
+	for program in ${TAP_FIRST:-} "$@"; do echo "$program"; done | awk '!seen[$0]++'
+}
 # what failed is shown whole: the lines before it too, which tell what the daemon said
 show_failures() {
 	awk '
@@ -13,7 +35,8 @@ show_failures() {
 	{ block = block $0 "\n" }
 	/^tests\/.*\.t \.+/ { block = $0 "\n"; bad = 0 }' "$1"
 }
-prove --merge --verbose --timer --exec '' "$@" >"$log" 2>&1
+in_order "$@" | xargs -n 1 -P "${TAP_JOBS:-$(nproc)}" "$said/run"
+prove --merge --verbose --exec "$said/again" "$@" >"$log" 2>&1
 status=$?
 # Time limits are met or missed on a busy machine: a program that failed is run once more, alone, and
 # what it said the first time is shown all the same.  What fails twice has failed, and so has at once
@@ -59,7 +82,7 @@ if [ -n "${NAMES:-}" ]; then
 		}' "$log" >"$NAMES/${SUITE:-system}"
 fi
 [ $status -eq 0 ] || show_failures "$log"
-grep -E '^(\[|Result|Files|Test Summary|tests/.*(Failed|Wstat|Bad|No plan|Parse))|^  (Failed|Non-zero|Parse)' "$log"
+grep -E '^(Result|Files|Test Summary|tests/.*(Failed|Wstat|Bad|No plan|Parse))|^  (Failed|Non-zero|Parse)' "$log"
 echo "${SUITE:-system}: $((passed - skipped)) passed, $failed failed, $skipped skipped"
 [ -z "${RESULTS:-}" ] || echo "$((passed - skipped)) $failed $skipped ${SUITE:-system}" >>"$RESULTS"
 exit $status
