@@ -131,6 +131,7 @@ open_all(const void *data, size_t len, const struct pack *outcome)
 	(void)unlinkat(dir, "generations", AT_REMOVEDIR);
 	(void)unlinkat(dir, "agent/candidate", AT_REMOVEDIR);
 	(void)unlinkat(dir, "agent", AT_REMOVEDIR);
+	(void)unlinkat(dir, "damaged-1", 0); /* the state, if it was one that cannot be used */
 	close(dir);
 	if (rmdir(top) == -1)
 		abort();
