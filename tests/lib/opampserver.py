@@ -261,6 +261,10 @@ class Server:
                          m.remote_config_status.last_remote_config_hash == config_hash,
                          seconds, f"{names[status]} of {config_hash.hex()[:16]}", since)
 
+    def wait_outcome(self, config_hash, seconds=30):
+        return self.wait(lambda m: m.HasField("remote_config_status") and m.remote_config_status.status in (APPLIED, FAILED) and
+                         m.remote_config_status.last_remote_config_hash == config_hash, seconds, f"the outcome of {config_hash.hex()[:16]}")
+
     def wait_healthy(self, healthy=True, seconds=15, since=0, text=""):
         return self.wait(lambda m: m.HasField("health") and m.health.healthy == healthy and text in m.health.last_error,
                          seconds, f"healthy = {healthy} {text}", since)
