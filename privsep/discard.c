@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdint.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define CLOSER_STACK (64 * 1024)
@@ -24,6 +25,7 @@ close_it(void *arg)
 static int
 close_apart(int fd)
 {
+	static const struct timespec moment = {.tv_nsec = 20000};
 	size_t least = (size_t)sysconf(_SC_THREAD_STACK_MIN);
 	sigset_t all, before;
 	pthread_attr_t attr;
@@ -39,7 +41,12 @@ close_apart(int fd)
 	r = pthread_create(&thread, &attr, close_it, (void *)(intptr_t)fd);
 	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
 	(void)pthread_attr_destroy(&attr);
-	return r == 0 ? 0 : -1;
+	if (r != 0)
+		return -1;
+	/* The number goes first, whatever follows.  A fork before that would take it along: a child that hangs. */
+	while (fcntl(fd, F_GETFD) != -1)
+		(void)nanosleep(&moment, NULL);
+	return 0;
 }
 
 void

@@ -6,7 +6,8 @@
 
 /*
  * close(2) may wait for as long as somebody else likes: for a file system that a local user serves (it is
- * told of every close), for a socket whose owner had it linger, for a terminal's output.  This does not.
+ * told of every close), for a socket whose owner had it linger, for a terminal's output.  This does not, nor does a
+ * process that is forked afterwards: when this returns, the number is free.
  */
 void discard_fd(int fd);
 

@@ -81,7 +81,8 @@ class Bed:
             if os.path.exists(path):
                 link_or_copy(path, self.path(name))
         self.agent = self.path(os.path.basename(agent))
-        link_or_copy(os.path.join(BUILD, agent), self.agent)
+        # a copy: opampd looks at its agent's program, and a link more or less elsewhere is a change of it
+        shutil.copy2(os.path.join(BUILD, agent), self.agent)
         # what an ordinary user's daemon keeps must be the user's
         os.mkdir(self.path("var"), 0o755)
         if ROOT and user == "user":

@@ -337,7 +337,7 @@ def wanting_a_client(high):
 
 
 V = ssl.TLSVersion
-ALERT = ".*(ALERT|CERTIFICATE|EOF|alert|end|reset|Reset).*"
+ALERT = ".*(ALERT|CERTIFICATE|EOF|alert|end|reset|Reset|BrokenPipe).*"
 UNKNOWN = "unknown authority"
 
 

@@ -2,6 +2,7 @@
 """OpAMP towards the server, from end to end: what opampd says, and what it does with what it hears."""
 import http
 import os
+import shutil
 import socket
 import ssl
 import sys
@@ -316,7 +317,7 @@ def description(user):
         os.unlink(bed.agent)
         bed.agent = bed.path("fakeagent2")
         import bed as bed_module
-        bed_module.link_or_copy(os.path.join(bed_module.BUILD, "tools/fakeagent2"), bed.agent)
+        shutil.copy2(os.path.join(bed_module.BUILD, "tools/fakeagent2"), bed.agent)
         since = server.mark()
         daemon = bed.daemon(server, over)
         server.wait(lambda m: any(a.value.string_value == "2.0.0" for a in m.agent_description.identifying_attributes), 10,
