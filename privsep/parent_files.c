@@ -14,12 +14,16 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "child.h"
 #include "parent.h"
 #include "sandbox.h"
 #include "trusted_open.h"
+
+#define LOCK_MS      2000 /* for the end of what a killed opampd left */
+#define LOCK_STEP_MS 50
 
 /* Our own programs: beside opampd in a build tree, else where they were installed. */
 int
@@ -52,6 +56,22 @@ parent_open_programs(struct parent *p, int check_only)
 	return 0;
 }
 
+/* One that was killed may leave children that are about to end, and hold the lock with it. */
+static int
+lock(int dir)
+{
+	static const struct timespec moment = {.tv_nsec = LOCK_STEP_MS * 1000000L};
+	unsigned waited = 0;
+
+	while (flock(dir, LOCK_EX | LOCK_NB) == -1) {
+		if (waited >= LOCK_MS)
+			return -1;
+		waited += LOCK_STEP_MS;
+		(void)nanosleep(&moment, NULL);
+	}
+	return 0;
+}
+
 static int
 open_directories(struct parent *p)
 {
@@ -76,7 +96,7 @@ open_directories(struct parent *p)
 		log_error("%s: %s", place, err.text);
 		return -1;
 	}
-	if (flock(p->state_dir, LOCK_EX | LOCK_NB) == -1) {
+	if (lock(p->state_dir) == -1) {
 		log_error("%s: %s is in use by another opampd: end it, or name another directory",
 		    place, p->command.storage_path);
 		return -1;

@@ -169,19 +169,21 @@ $(O)/tools/record: $(O)/tests/tools/record.o $(O)/libprivsep.a
 	$(CC) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $^ $(LIBS_EVENT) $(LIBS_SANDBOX)
 -include $(O)/tests/tools/record.d
 SYSTEM_TESTS := $(sort $(wildcard tests/system/*.t tests/sandbox/*.t))
+LONG_TESTS := $(patsubst %,tests/system/%.t,apply_crash apply protocol deaths taken idle netd)
 .PHONY: test-tools check-system
 test-tools: $(TEST_TOOLS)
 check-system: all test-tools
-	@O=$(abspath $(O)) NAMES=$(abspath $(O))/names tests/lib/run-tap.sh $(SYSTEM_TESTS)
+	@O=$(abspath $(O)) NAMES=$(abspath $(O))/names TAP_FIRST='$(LONG_TESTS)' tests/lib/run-tap.sh $(SYSTEM_TESTS)
 # doc/sandbox-compared.md's figures; RECORDS=DIR: what was recorded by RECORD=DIR, else nothing is seen
 .PHONY: sandbox-figures
 sandbox-figures: all test-tools
 	@O=$(abspath $(O)) tests/lib/lists.py $(RECORDS)
 # the long proofs: what make check shows in samples or takes for granted, shown whole
 PROOF_TESTS := $(sort $(wildcard tests/proof/*.t))
+LONG_PROOFS := $(patsubst %,tests/proof/%.t,guest peers planted)
 .PHONY: check-proof
 check-proof: deps-proof all test-tools
-	@O=$(abspath $(O)) SUITE=proof tests/lib/run-tap.sh $(PROOF_TESTS)
+	@O=$(abspath $(O)) SUITE=proof TAP_FIRST='$(LONG_PROOFS)' tests/lib/run-tap.sh $(PROOF_TESTS)
 # the disk's part of it with every fault at every system call of confd (WORKERS=N at a time): half an hour and more
 .PHONY: check-disk
 check-disk: all test-tools

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """Deaths: of each process but the parent, of several at once, of the parent, of everything; and orderly ends."""
+import fcntl
 import os
 import shutil
 import signal
@@ -204,6 +205,24 @@ def no_second_one(user):
         same(daemon.agent(), pid, "the agent's pid")
 
 
+def at_once_after_a_kill(user):
+    """What a killed one left may hold its lock for a moment more: the next start waits for that."""
+    with Bed(user) as bed:
+        server, daemon, _ = up(bed)
+        proc.kill(daemon.pid)
+        daemon.wait_end()
+        until(lambda: not bed.running(), 10, "the end of all that runs")
+        held = os.open(bed.storage(), os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            since = server.mark()
+            bed.daemon(server)
+            time.sleep(0.5)  # it is the time for which the lock is held
+        finally:
+            os.close(held)
+        server.wait_healthy(since=since)
+
+
 def children_that_die_often(user):
     with Bed(user) as bed:
         _, daemon, _ = up(bed)
@@ -351,6 +370,7 @@ TESTS += [
     ("CC-03 SIGINT does the same", orderly(signal.SIGINT)),
     ("I9 SIGTERM with an agent that ignores it", stubborn_end),
     ("I9 a second opampd on the same storage does not start", no_second_one),
+    ("I9 a start at once after a kill", at_once_after_a_kill),
     ("I7 a child that dies again and again is started with growing waits", children_that_die_often),
     ("I7 the agent is started anew while link is away", without_link),
     ("the agent's program replaced by a rename: the next start is of the new one", upgrade),
