@@ -198,11 +198,11 @@ on_end(evutil_socket_t fd, short what, void *arg)
 {
 	struct hub *h = arg;
 
-	(void)fd;
 	(void)what;
 	if (h->ending)
 		return;
 	h->ending = 1;
+	log_info("%s: taking leave of the agents", strsignal((int)fd));
 	notify("STOPPING=1");
 	(void)event_del(h->again);
 	end_children(h);
@@ -356,6 +356,7 @@ main(int argc, char **argv)
 	(void)signal(SIGPIPE, SIG_IGN);
 	restrict_self();
 	loop(&h);
+	log_info("ended");
 	/* nothing may run at exit that the filter does not know */
 	_exit(h.ending == 2 ? 1 : 0);
 }

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -184,6 +185,25 @@ default_store(void)
 	return path;
 }
 
+/* Below the directory that opamphub was started in, if it does not begin with a slash. */
+static int
+read_path(const char **path, const char *option, const char *text, struct error *err)
+{
+	char here[PATH_MAX], *whole;
+
+	while (text[0] == '.' && text[1] == '/')
+		text += text[2] == '/' ? 1 : 2;
+	if (text[0] == '\0')
+		return error_set(err, "%s: the name of a file or directory is missing", option);
+	*path = text;
+	if (text[0] == '/')
+		return 0;
+	if (getcwd(here, sizeof(here)) == NULL || asprintf(&whole, "%s/%s", here, text) == -1)
+		return error_errno(err, "%s %s: finding the directory it is below", option, text);
+	*path = whole; /* for as long as the options are there */
+	return 0;
+}
+
 static int
 take(struct options *o, int c, const char *name, struct error *err)
 {
@@ -195,35 +215,25 @@ take(struct options *o, int c, const char *name, struct error *err)
 		o->verbose = 1;
 		return 0;
 	case OPT_STORE:
-		o->store = optarg;
-		return optarg[0] == '/'
-			   ? 0
-			   : error_set(err, "--store %s: not an absolute path", optarg);
+		return read_path(&o->store, name, optarg, err);
 	case OPT_AGENTS:
 		return read_address(&o->agents.listen, name, optarg, err);
 	case OPT_PAGE:
 		return read_address(&o->page.listen, name, optarg, err);
 	case OPT_AGENTS_CERT:
-		o->agents.cert = optarg;
-		return 0;
+		return read_path(&o->agents.cert, name, optarg, err);
 	case OPT_AGENTS_KEY:
-		o->agents.key = optarg;
-		return 0;
+		return read_path(&o->agents.key, name, optarg, err);
 	case OPT_AGENTS_CA:
-		o->agents.client_ca = optarg;
-		return 0;
+		return read_path(&o->agents.client_ca, name, optarg, err);
 	case OPT_PAGE_CERT:
-		o->page.cert = optarg;
-		return 0;
+		return read_path(&o->page.cert, name, optarg, err);
 	case OPT_PAGE_KEY:
-		o->page.key = optarg;
-		return 0;
+		return read_path(&o->page.key, name, optarg, err);
 	case OPT_AGENTS_TOKENS:
-		o->agents.tokens = optarg;
-		return 0;
+		return read_path(&o->agents.tokens, name, optarg, err);
 	case OPT_PAGE_TOKENS:
-		o->page.tokens = optarg;
-		return 0;
+		return read_path(&o->page.tokens, name, optarg, err);
 	case OPT_HOST:
 		return add(o->hosts, name, optarg, err);
 	case OPT_CUSTOM:

@@ -110,11 +110,14 @@ parent_prepare(struct parent *p, struct error *err)
 	p->children[PART_FRONT].alive = p->children[PART_STORE].alive = -1;
 	if (find_user(p, err) == -1 || find_programs(p, err) == -1)
 		return -1;
-	if (p->options.check)
-		return trusted_directory_look(p->options.store, geteuid(), p->uid, 1, err);
+	if (p->options.check) {
+		if (trusted_directory_look(p->options.store, geteuid(), p->uid, 1, err) == -1)
+			return error_prefix(err, "--store");
+		return 0;
+	}
 	p->store = trusted_directory(p->options.store, geteuid(), p->uid, p->gid, 0700, 1, err);
 	if (p->store == -1)
-		return error_prefix(err, "the store");
+		return error_prefix(err, "--store");
 	p->listeners[PART_FRONT] = listen_on(&p->options.agents.listen, "agents", err);
 	if (p->listeners[PART_FRONT] == -1)
 		return -1;
@@ -124,8 +127,10 @@ parent_prepare(struct parent *p, struct error *err)
 
 /* ---- what is handed over */
 
+/* An error says which option names it: "--agents-tls-cert". */
 static int
-put_file(struct record_writer *w, uint16_t key, const char *path, struct error *err)
+put_file(struct record_writer *w, uint16_t key, const char *side, const char *what,
+    const char *path, struct error *err)
 {
 	char *data;
 	size_t len;
@@ -135,11 +140,11 @@ put_file(struct record_writer *w, uint16_t key, const char *path, struct error *
 		return 0;
 	fd = trusted_open(path, TRUSTED_FILE, geteuid(), err);
 	if (fd == -1)
-		return -1;
+		return error_prefix(err, "--%s-%s", side, what);
 	r = file_read(fd, LIMIT_SETTINGS_VALUE, &data, &len, err);
 	close(fd);
 	if (r == -1)
-		return error_prefix(err, "%s", path);
+		return error_prefix(err, "--%s-%s: %s", side, what, path);
 	record_put(w, key, 0, 0, data, len);
 	explicit_bzero(data, len);
 	free(data);
@@ -166,7 +171,7 @@ put_token(struct record_writer *w, const char *line, size_t len, const char *pat
 }
 
 static int
-put_tokens(struct record_writer *w, const char *path, struct error *err)
+put_tokens(struct record_writer *w, const char *side, const char *path, struct error *err)
 {
 	struct record_writer file = {0};
 	struct record_entry e = {0};
@@ -179,7 +184,7 @@ put_tokens(struct record_writer *w, const char *path, struct error *err)
 
 	if (path == NULL)
 		return 0;
-	if (put_file(&file, SETUP_TOKEN, path, err) == -1 ||
+	if (put_file(&file, SETUP_TOKEN, side, "token-file", path, err) == -1 ||
 	    record_finish(&file, &data, &len, err) == -1 || record_open(&r, data, len, err) == -1 ||
 	    !record_find(&r, SETUP_TOKEN, &e))
 		goto out;
@@ -208,6 +213,7 @@ parent_record(const struct parent *p, enum part part, struct error *err)
 {
 	const struct options *o = &p->options;
 	const struct side *s = part == PART_FRONT ? &o->agents : &o->page;
+	const char *side = part == PART_FRONT ? "agents" : "page";
 	struct record_writer w = {0};
 	size_t i;
 
@@ -227,10 +233,10 @@ parent_record(const struct parent *p, enum part part, struct error *err)
 		for (i = 0; o->hosts[i] != NULL; i++)
 			record_put_string(&w, SETUP_HOST, o->hosts[i]);
 	}
-	if (put_file(&w, SETUP_TLS_CERT, s->cert, err) == -1 ||
-	    put_file(&w, SETUP_TLS_KEY, s->key, err) == -1 ||
-	    put_file(&w, SETUP_CLIENT_CA, s->client_ca, err) == -1 ||
-	    put_tokens(&w, s->tokens, err) == -1) {
+	if (put_file(&w, SETUP_TLS_CERT, side, "tls-cert", s->cert, err) == -1 ||
+	    put_file(&w, SETUP_TLS_KEY, side, "tls-key", s->key, err) == -1 ||
+	    put_file(&w, SETUP_CLIENT_CA, side, "client-ca", s->client_ca, err) == -1 ||
+	    put_tokens(&w, side, s->tokens, err) == -1) {
 		record_discard(&w);
 		return -1;
 	}
@@ -298,6 +304,9 @@ start_one(struct parent *p, enum part part, int frames, struct error *err)
 
 		for (i = 1; i < NSIG; i++)
 			(void)sigaction(i, &dfl, NULL);
+		/* one for all of the group or the service is the parent's, who lets them take leave */
+		(void)signal(SIGTERM, SIG_IGN);
+		(void)signal(SIGINT, SIG_IGN);
 		(void)sigprocmask(SIG_SETMASK, &old, NULL);
 		become(p, part, fds, me);
 	}

@@ -256,17 +256,16 @@ enum got {
 static enum got
 peer_left(struct transport *t, const char *why)
 {
+	static const char hint[] = ": does it want TLS (wss:// in server.endpoint)?";
+	int early = t->phase == PHASE_UPGRADE;
 	struct error err;
 
-	if (t->phase == PHASE_UPGRADE && upgrade_eof(t->upgrade, &err))
-		over(t, err.text);
-	else if (why != NULL)
-		over(t, why);
-	else
-		over(t, t->phase != PHASE_UPGRADE ? "it closed the connection without a goodbye"
-			: t->stream.ssl != NULL   ? "it closed the connection instead of answering"
-						: "it closed the connection instead of answering: "
-						  "does it want TLS (wss:// in server.endpoint)?");
+	if (why == NULL)
+		why = early ? "it closed the connection instead of answering"
+			    : "it closed the connection without a goodbye";
+	if (!early || !upgrade_eof(t->upgrade, &err))
+		(void)error_set(&err, "%s%s", why, early && t->stream.ssl == NULL ? hint : "");
+	over(t, err.text);
 	return GOT_END;
 }
 

@@ -686,16 +686,44 @@ def no_compression():
 
 
 def leaving():
-    hub = Hub()
-    try:
-        a = hub.agent()
-        a.hello()
-        hub.process.send_signal(signal.SIGTERM)
-        same(code_of(a), 1001, "its Close frame")
-        a.frame(struct.pack("!H", 1001), 8)
-        same(hub.process.wait(20), 0, "exit status")
-    finally:
-        hub.close()
+    for everybody in (False, True):  # a service manager or a terminal may signal each process
+        hub = Hub()
+        try:
+            a = hub.agent()
+            a.hello()
+            children = hub.children().values()
+            for pid in [*children, hub.process.pid] if everybody else [hub.process.pid]:
+                os.kill(pid, signal.SIGTERM)
+            same(code_of(a), 1001, "its Close frame")
+            a.frame(struct.pack("!H", 1001), 8)
+            same(hub.process.wait(20), 0, "exit status")
+            lines = hub.log().splitlines()
+            assert "Terminated: taking leave of the agents" in lines[-2] and lines[-1].endswith("opamphub: ended"), lines
+        finally:
+            hub.close()
+
+
+def relative_paths():
+    """Files and the store below the directory that it was started in."""
+    with Hub(agent_tokens="one 0123456789abcdef\n") as hub:
+        version = hub.send_configuration("relative: 1\n")[0]
+        hub.stop()
+        options = hub.options
+        hub.options = ["--agents-token-file", "./agent.tokens", "--store", "store"]
+        command = hub.command() + hub.options
+        r = subprocess.run([*command, "-n"], cwd=hub.work, capture_output=True, text=True, timeout=60, check=False,
+                           env={"PATH": "/usr/bin:/bin"})
+        same([r.returncode, r.stderr], [0, ""], "checked")
+        hub.options = options
+        plain = hub.spawn
+        hub.spawn = lambda command, **more: plain(command, cwd=hub.work, **more)
+        hub.store, hub.options = "./store", ["--agents-token-file", "agent.tokens"]
+        hub.start()
+        same(hub.api(f"versions/{version}")["files"][""]["body"], "relative: 1\n", "the same store")
+        hub.stop()
+        r = subprocess.run([*hub.command()[:1], "--page-token-file", "nosuch", "-n"], cwd=hub.work, capture_output=True, text=True, timeout=60,
+                           check=False, env={"PATH": "/usr/bin:/bin"})
+        assert r.returncode == 1 and "--page-token-file" in r.stderr and f"{hub.work}/nosuch" in r.stderr, r.stderr
 
 
 def overload():
@@ -814,6 +842,7 @@ def main():
             ("HT-08 HB-05 agents that say nothing are asked, and shown as gone", silence),
             ("FR-08 compression is not agreed to", no_compression),
             ("CC-05 leaving with a Close frame", leaving),
+            ("relative paths", relative_paths),
             ("ER-05 more agents than it takes: UNAVAILABLE with retry_info", overload),
             ("all survives a restart and a kill", restarts),
             ("a part that dies is replaced", parts_die),

@@ -213,6 +213,30 @@ take_frame(struct server_end *s, uint8_t *opcode, uint8_t *buf, size_t size)
 }
 
 static void
+reset_at_once(struct server_end *s)
+{
+	static const struct linger none = {1, 0};
+
+	server_request(s);
+	(void)setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+}
+
+/* What an endpoint for TLS does with a request in the clear. */
+static void
+test_a_reset_in_place_of_an_answer(void **state)
+{
+	const struct server_plan plan = {.serve = reset_at_once};
+	struct fake f;
+
+	(void)state;
+	fake_init(&f, URL);
+	fake_attempt(&f, &plan);
+	assert_int_equal(f.opened, 0);
+	assert_non_null(strstr(f.why, "reset by peer: does it want TLS (wss://"));
+	fake_clear(&f);
+}
+
+static void
 say_garbage(struct server_end *s)
 {
 	uint8_t buf[256], opcode;
@@ -391,6 +415,7 @@ main(void)
 	    cmocka_unit_test(test_SZ_01_a_head_without_end),
 	    cmocka_unit_test(test_FR_06_an_answer_byte_by_byte),
 	    cmocka_unit_test(test_FR_06_nothing_that_was_not_asked_for),
+	    cmocka_unit_test(test_a_reset_in_place_of_an_answer),
 	    cmocka_unit_test(test_FR_06_garbage_after_the_upgrade),
 	    cmocka_unit_test(test_FR_01_FR_02_CC_03_messages_and_the_end),
 	    cmocka_unit_test(test_the_owner_may_end_it_in_a_message),
