@@ -132,7 +132,19 @@ environment_value(const char *environment, const char *name)
 }
 
 static void
-refuse_settings(struct merge *me, const struct settings_reader *r)
+send_section(struct merge *me, struct settings_reader *r, uint32_t proc)
+{
+	struct msg_section section = {.proc = proc};
+	struct error err;
+	int fd = record_finish_memfd(&r->sections[proc], "settings", &err);
+
+	if (fd == -1)
+		fatal("%s", err.text);
+	child_send(&me->child, PROC_PARENT, MSG_MERGE_SECTION, &section, NULL, 0, fd);
+}
+
+static void
+refuse_settings(struct merge *me, struct settings_reader *r)
 {
 	char *text = calloc(1, SETTINGS_ERRORS * (sizeof(r->problems[0].text) + 1) + 1), *p = text;
 	size_t i;
@@ -143,6 +155,9 @@ refuse_settings(struct merge *me, const struct settings_reader *r)
 	}
 	for (i = 0; i < r->problem_count; i++)
 		p = stpcpy(stpcpy(p, r->problems[i].text), "\n");
+	/* what could be read: the parent looks whether the files are there, to tell all in one run */
+	if ((me->child.start.flags & CHILD_CHECK_ONLY) != 0 && r->parsed)
+		send_section(me, r, PROC_PARENT);
 	refuse(me, text);
 }
 
@@ -151,12 +166,10 @@ read_settings(struct merge *me)
 {
 	struct settings_reader *r = calloc(1, sizeof(*r));
 	struct record_writer warnings = {0};
-	struct msg_section section = {0};
 	struct error err;
 	char *data;
 	size_t len;
 	uint32_t i;
-	int fd;
 
 	if (r == NULL || load(&me->settings, LIMIT_SETTINGS_FILE, &err) == -1)
 		fatal("reading the settings: %s", r == NULL ? "no memory" : err.text);
@@ -170,13 +183,8 @@ read_settings(struct merge *me)
 	r->users.group = me->group.data;
 	if (settings_read(r, me->settings.data, me->settings.len) == -1)
 		refuse_settings(me, r);
-	for (i = PROC_PARENT; i < PROC_COUNT; i++) {
-		fd = record_finish_memfd(&r->sections[i], "settings", &err);
-		if (fd == -1)
-			fatal("%s", err.text);
-		section.proc = i;
-		child_send(&me->child, PROC_PARENT, MSG_MERGE_SECTION, &section, NULL, 0, fd);
-	}
+	for (i = PROC_PARENT; i < PROC_COUNT; i++)
+		send_section(me, r, i);
 	if (r->warnings[0] != '\0')
 		record_put_string(&warnings, RESULT_WARNING, r->warnings);
 	if (record_finish(&warnings, &data, &len, &err) == -1)

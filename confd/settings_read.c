@@ -11,11 +11,8 @@
 #include "settings_value.h"
 #include "yaml.h"
 
-static void problem_at(struct settings_reader *r, uint32_t line, uint32_t column, const char *fmt,
-    ...) __attribute__((format(printf, 4, 5)));
-
-static void
-problem_at(struct settings_reader *r, uint32_t line, uint32_t column, const char *fmt, ...)
+void
+settings_problem(struct settings_reader *r, uint32_t line, uint32_t column, const char *fmt, ...)
 {
 	struct settings_problem *p;
 	va_list ap;
@@ -38,7 +35,8 @@ problem_at(struct settings_reader *r, uint32_t line, uint32_t column, const char
 }
 
 static void
-warning(struct settings_reader *r, const struct yaml_node *at, const char *what, const char *name)
+warning(
+    struct settings_reader *r, const struct settings_place *at, const char *what, const char *name)
 {
 	size_t used = strlen(r->warnings);
 
@@ -90,20 +88,21 @@ store(struct settings_reader *r, const struct setting_rule *rule, const struct y
 static char *
 text_of(struct settings_reader *r, const char *name, const struct yaml_node *n)
 {
+	struct settings_place place = {.line = n->line, .column = n->column};
 	char missing[128] = "", *out;
 	struct error err;
 	int whole;
 
 	if (n->kind != YAML_SCALAR) {
-		problem_at(r, n->line, n->column, "%s: a single value belongs here, not a %s", name,
-		    n->kind == YAML_MAP ? "section" : "list");
+		settings_problem(r, n->line, n->column, "%s: a single value belongs here, not a %s",
+		    name, n->kind == YAML_MAP ? "section" : "list");
 		return NULL;
 	}
 	out = settings_expand(n->value, r->environment, &whole, missing, sizeof(missing), &err);
 	if (out == NULL)
-		problem_at(r, n->line, n->column, "%s: %s", name, err.text);
+		settings_problem(r, n->line, n->column, "%s: %s", name, err.text);
 	else if (missing[0] != '\0')
-		warning(r, n, "environment variable not set, taken as empty: ", missing);
+		warning(r, &place, "environment variable not set, taken as empty: ", missing);
 	return out;
 }
 
@@ -133,7 +132,7 @@ read_text(struct settings_reader *r, const struct setting_rule *rule, const stru
 		return;
 	fault = settings_text_fault(rule, text, &err);
 	if (fault != NULL) {
-		problem_at(r, n->line, n->column, "%s: %s", rule->name, fault);
+		settings_problem(r, n->line, n->column, "%s: %s", rule->name, fault);
 	} else if (rule->type == SETTING_PATH) {
 		path = absolute(r, text);
 		if (path != NULL)
@@ -158,12 +157,12 @@ read_number(struct settings_reader *r, const struct setting_rule *rule, const st
 	if (text == NULL)
 		return;
 	if (settings_number(rule, text, &value, &err) == -1) {
-		problem_at(r, n->line, n->column, "%s: %s", rule->name, err.text);
+		settings_problem(r, n->line, n->column, "%s: %s", rule->name, err.text);
 	} else if (rule->type == SETTING_FALSE && value != 0) {
-		problem_at(r, n->line, n->column, "%s: true is not possible: %s", rule->name,
+		settings_problem(r, n->line, n->column, "%s: true is not possible: %s", rule->name,
 		    setting_meaning((enum setting)rule->key));
 	} else if (rule->key == SET_ROLLBACK && value == 0) {
-		problem_at(r, n->line, n->column, "%s: %s; remove the line", rule->name,
+		settings_problem(r, n->line, n->column, "%s: %s; remove the line", rule->name,
 		    setting_meaning((enum setting)rule->key));
 	} else {
 		store(r, rule, n, &value, sizeof(value));
@@ -181,7 +180,7 @@ read_list(struct settings_reader *r, const struct setting_rule *rule, const stru
 	size_t i;
 
 	if (n->kind != YAML_SEQ) {
-		problem_at(r, n->line, n->column,
+		settings_problem(r, n->line, n->column,
 		    "%s: a list belongs here: one \"- value\" a line, or [a, b]", rule->name);
 		return;
 	}
@@ -197,7 +196,7 @@ read_list(struct settings_reader *r, const struct setting_rule *rule, const stru
 			continue;
 		fault = settings_item_fault(rule, text, &err);
 		if (fault != NULL) {
-			problem_at(r, item->line, item->column, "%s: %s", rule->name, fault);
+			settings_problem(r, item->line, item->column, "%s: %s", rule->name, fault);
 		} else if (rule->key == SET_CONFIG_FILES && text[0] != '$') {
 			path = absolute(r, text);
 			if (path != NULL)
@@ -206,6 +205,9 @@ read_list(struct settings_reader *r, const struct setting_rule *rule, const stru
 		} else {
 			store(r, rule, item, text, strlen(text));
 		}
+		if (rule->key == SET_ARGS &&
+		    (strcmp(text, "--config") == 0 || strncmp(text, "--config=", 9) == 0))
+			r->config_arg = 1;
 		free(text);
 	}
 }
@@ -225,8 +227,8 @@ store_pair(struct settings_reader *r, const struct setting_rule *rule, const str
 	both = malloc(len + 1);
 	fault = settings_pair_fault(rule, key->value, key->len, text, &err);
 	if (fault != NULL || both == NULL) {
-		problem_at(r, key->line, key->column, "%s: \"%.80s\": %s", rule->name, key->value,
-		    fault != NULL ? fault : "no memory");
+		settings_problem(r, key->line, key->column, "%s: \"%.80s\": %s", rule->name,
+		    key->value, fault != NULL ? fault : "no memory");
 	} else {
 		memcpy(both, key->value, key->len + 1);
 		memcpy(both + key->len + 1, text, strlen(text));
@@ -242,7 +244,7 @@ read_map(struct settings_reader *r, const struct setting_rule *rule, const struc
 	size_t i, k;
 
 	if (n->kind != YAML_MAP) {
-		problem_at(
+		settings_problem(
 		    r, n->line, n->column, "%s: \"name: value\" lines belong here", rule->name);
 		return;
 	}
@@ -261,9 +263,10 @@ static void
 read_key(struct settings_reader *r, const struct setting_rule *rule, const struct yaml_node *key,
     const struct yaml_node *value)
 {
+	r->seen[rule->key].tried = 1;
 	switch (rule->type) {
 	case SETTING_REFUSED:
-		problem_at(r, key->line, key->column, "%s: %s", rule->name,
+		settings_problem(r, key->line, key->column, "%s: %s", rule->name,
 		    setting_meaning((enum setting)rule->key));
 		break;
 	case SETTING_BOOL:
@@ -307,14 +310,16 @@ read_section(struct settings_reader *r, const struct yaml_node *map, const char 
 		} else if (is_section(name) && value->kind == YAML_SCALAR && value->len == 0) {
 			continue; /* a section without content */
 		} else if (is_section(name)) {
-			problem_at(r, value->line, value->column,
+			r->unknown = 1;
+			settings_problem(r, value->line, value->column,
 			    "%s: is a section: its keys belong below it", name);
 		} else {
+			r->unknown = 1;
 			if (settings_nearest(name, near, sizeof(near)))
-				problem_at(r, key->line, key->column,
+				settings_problem(r, key->line, key->column,
 				    "%s: unknown key; did you mean %s?", name, near);
 			else
-				problem_at(r, key->line, key->column,
+				settings_problem(r, key->line, key->column,
 				    "%s: unknown key: see opampd.yaml(5)", name);
 		}
 	}
@@ -323,7 +328,8 @@ read_section(struct settings_reader *r, const struct yaml_node *map, const char 
 static void
 conflict(struct settings_reader *r, enum setting key, const char *what)
 {
-	problem_at(r, r->seen[key].line, r->seen[key].column, "%s: %s", setting_name(key), what);
+	settings_problem(
+	    r, r->seen[key].line, r->seen[key].column, "%s: %s", setting_name(key), what);
 }
 
 static void
@@ -351,7 +357,8 @@ check_effect(struct settings_reader *r)
 	static const enum setting tls[] = {SET_CA_FILE, SET_CA_PEM, SET_CERT_FILE, SET_CERT_PEM,
 	    SET_TLS_SKIP_VERIFY, SET_TLS_SERVER_NAME},
 				  strict[] = {SET_STRICT_READ, SET_STRICT_EXECUTE, SET_STRICT_BIND,
-				      SET_STRICT_CONNECT};
+				      SET_STRICT_CONNECT},
+				  root[] = {SET_RUN_AS, SET_GROUPS};
 	size_t i;
 
 	for (i = 0; i < sizeof(tls) / sizeof(tls[0]); i++)
@@ -362,6 +369,16 @@ check_effect(struct settings_reader *r)
 	for (i = 0; i < sizeof(strict) / sizeof(strict[0]); i++)
 		if (r->seen[strict[i]].set && number(r, SET_SANDBOX) != 2)
 			no_effect(r, strict[i], "it belongs to agent.sandbox: strict");
+	for (i = 0; !r->users.wanted && i < sizeof(root) / sizeof(root[0]); i++)
+		if (r->seen[root[i]].set)
+			no_effect(r, root[i],
+			    "started by an ordinary user, opampd runs the agent as that user");
+	if (r->config_arg && number(r, SET_AGENT_TYPE) == 0)
+		warning(r, &r->seen[SET_ARGS],
+		    "agent.args: --config beside opampd's own: that file is merged by the "
+		    "Collector "
+		    "itself, unseen by opampd; name it in agent.config_files instead",
+		    "");
 }
 
 static void
@@ -406,121 +423,10 @@ check_required(struct settings_reader *r)
 	int i;
 
 	for (i = 1; i < SET_COUNT; i++)
-		if (setting_rules[i].required && !r->seen[i].set && r->problem_count == 0)
-			problem_at(r, 0, 0, "%s is missing: %s", setting_rules[i].name,
+		if (setting_rules[i].required && !r->seen[i].set && !r->seen[i].tried &&
+		    !r->unknown)
+			settings_problem(r, 0, 0, "%s is missing: %s", setting_rules[i].name,
 			    setting_meaning((enum setting)i));
-}
-
-/* ---- users, from the texts of /etc/passwd and /etc/group */
-
-static int
-field_number(const char *s, uint32_t *value)
-{
-	char *end;
-	unsigned long n = strtoul(s, &end, 10);
-
-	if (end == s || *end != ':' || n > UINT32_MAX - 1)
-		return -1;
-	*value = (uint32_t)n;
-	return 0;
-}
-
-static const char *
-line_of(const char *text, const char *name)
-{
-	size_t len = strlen(name);
-	const char *s;
-
-	for (s = text; s != NULL && *s != '\0';
-	     s = strchr(s, '\n') == NULL ? NULL : strchr(s, '\n') + 1)
-		if (strncmp(s, name, len) == 0 && s[len] == ':')
-			return s + len + 1;
-	return NULL;
-}
-
-int
-settings_user(const char *passwd, const char *name, uint32_t *uid, uint32_t *gid)
-{
-	const char *s = line_of(passwd, name);
-
-	if (s == NULL || (s = strchr(s, ':')) == NULL || field_number(++s, uid) == -1)
-		return -1;
-	s = strchr(s, ':') + 1;
-	return field_number(s, gid);
-}
-
-int
-settings_group(const char *group, const char *name, uint32_t *gid)
-{
-	const char *s = line_of(group, name);
-
-	if (s == NULL || (s = strchr(s, ':')) == NULL)
-		return -1;
-	return field_number(s + 1, gid);
-}
-
-/* taken: the ids of those before, zero at the end; the place after them gets this one's. */
-static void
-resolve_user(struct settings_reader *r, enum setting key, const char *name, uint32_t *taken)
-{
-	uint32_t ids[2];
-
-	if (settings_user(r->users.passwd, name, &ids[0], &ids[1]) == -1) {
-		problem_at(r, r->seen[key].line, r->seen[key].column,
-		    "%sthere is no user %s in /etc/passwd; make it: useradd --system --user-group "
-		    "--no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin %s",
-		    r->seen[key].set ? "agent.run_as: " : "", name, name);
-	} else if (ids[0] == 0 || ids[1] == 0) {
-		problem_at(r, r->seen[key].line, r->seen[key].column,
-		    "%suser %s is root, or in its group: give it a user id and a group of its own",
-		    r->seen[key].set ? "agent.run_as: " : "", name);
-	} else {
-		while (*taken != 0 && *taken != ids[0])
-			taken++;
-		if (*taken != 0)
-			problem_at(r, r->seen[key].line, r->seen[key].column,
-			    "%suser %s has the user id of another process of opampd: what keeps "
-			    "them apart is that each has its own",
-			    r->seen[key].set ? "agent.run_as: " : "", name);
-		*taken = ids[0];
-		record_put(&r->sections[PROC_PARENT], (uint16_t)key, 0, 0, ids, sizeof(ids));
-	}
-}
-
-static void
-resolve_users(struct settings_reader *r, const struct yaml_node *groups)
-{
-	static const struct {
-		enum setting key;
-		const char *name;
-	} ours[] = {{SET_UID_NETD, "_opampd_net"}, {SET_UID_LINK, "_opampd_link"},
-	    {SET_UID_CONFD, "_opampd_conf"}, {SET_UID_PROCD, "_opampd_proc"},
-	    {SET_UID_CONNECT, "_opampd_dns"}, {SET_UID_MERGE, "_opampd_merge"}};
-	uint32_t gid, taken[sizeof(ours) / sizeof(ours[0]) + 2] = {0};
-	size_t i;
-
-	for (i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
-		resolve_user(r, ours[i].key, ours[i].name, taken);
-	r->seen[SET_UID_AGENT] = r->seen[SET_RUN_AS];
-	resolve_user(r, SET_UID_AGENT, r->run_as[0] != '\0' ? r->run_as : "_opampd_agent", taken);
-	gid = UINT32_MAX;
-	(void)settings_group(r->users.group, "opampd", &gid);
-	record_put(&r->sections[PROC_PARENT], SET_GID_READER, 0, 0, &gid, sizeof(gid));
-	gid = UINT32_MAX;
-	(void)settings_group(r->users.group, "opampd-admin", &gid);
-	record_put(&r->sections[PROC_PARENT], SET_GID_ADMIN, 0, 0, &gid, sizeof(gid));
-	for (i = 0; groups != NULL && groups->kind == YAML_SEQ && i < groups->count; i++) {
-		const struct yaml_node *g = groups->items[i];
-
-		if (g->kind != YAML_SCALAR)
-			continue;
-		if (settings_group(r->users.group, g->value, &gid) == -1)
-			problem_at(r, g->line, g->column,
-			    "agent.groups: there is no group %.60s in /etc/group", g->value);
-		else
-			record_put(&r->sections[PROC_PARENT], SET_GID_EXTRA, g->line, 0, &gid,
-			    sizeof(gid));
-	}
 }
 
 static int
@@ -546,16 +452,16 @@ settings_read(struct settings_reader *r, const char *data, size_t len)
 		tree_free(&tree);
 		return -1;
 	}
+	r->parsed = 1;
 	if (tree.root != NULL && tree.root->kind != YAML_MAP)
-		problem_at(r, tree.root->line, tree.root->column,
+		settings_problem(r, tree.root->line, tree.root->column,
 		    "the settings are sections such as \"server:\" with keys below them");
 	else if (tree.root != NULL)
 		read_section(r, tree.root, "", 0);
 	check_between(r);
 	check_effect(r);
 	check_required(r);
-	if (r->users.wanted)
-		resolve_users(r, tree_get(tree_get(tree.root, "agent"), "groups"));
+	settings_resolve_users(r, tree_get(tree_get(tree.root, "agent"), "groups"));
 	tree_free(&tree);
 	qsort(r->problems, r->problem_count, sizeof(r->problems[0]), by_place);
 	return r->problem_count == 0 ? 0 : -1;

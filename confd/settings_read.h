@@ -34,14 +34,24 @@ struct settings_reader {  /* zero-initialise, fill the first four, free with set
 	struct settings_place {
 		uint32_t line, column;
 		uint64_t number;
-		int set;
+		int set, tried; /* tried: it is there, with a mistake or without */
 	} seen[SET_COUNT];
 	char run_as[64];
+	int unknown;    /* a key that is none: it may be a missing one's, misspelt */
+	int config_arg; /* agent.args has a --config */
+	int parsed;     /* YAML it is: the sections have what could be read */
 };
 
 /* 0 when the file is good; otherwise the problems are sorted by place. */
 int settings_read(struct settings_reader *r, const char *data, size_t len);
 void settings_reader_free(struct settings_reader *r);
+
+/* settings_users.c: into the parent's section.  groups: agent.groups, or NULL. */
+struct yaml_node;
+void settings_resolve_users(struct settings_reader *r, const struct yaml_node *groups);
+/* Notes a problem; line 0: of the whole file. */
+void settings_problem(struct settings_reader *r, uint32_t line, uint32_t column, const char *fmt,
+    ...) __attribute__((format(printf, 4, 5)));
 
 /* uid and gid of a user in the text of /etc/passwd; -1 when it is not there. */
 int settings_user(const char *passwd, const char *name, uint32_t *uid, uint32_t *gid);

@@ -218,6 +218,7 @@ init(struct parent *p, const struct options *o)
 	p->settings_name = o->file;
 	p->verbose = o->verbose;
 	p->foreground = o->foreground;
+	p->check_only = o->check_only;
 	p->unprivileged = geteuid() != 0;
 	p->landlock_abi = sandbox_landlock_abi();
 	p->environment = copy_environment();
@@ -259,13 +260,16 @@ init(struct parent *p, const struct options *o)
 }
 
 static int
-take_settings(struct parent *p, int check_only)
+take_settings(struct parent *p)
 {
 	struct error err;
 	size_t i;
 
-	if (parent_read_settings(p) == -1)
+	if (parent_read_settings(p) == -1) {
+		if (p->check_only)
+			parent_look_at_rest(p);
 		return -1;
+	}
 	for (i = 0; i < PROC_COUNT; i++) {
 		p->sections[i] = p->new_sections[i];
 		p->new_sections[i] = -1;
@@ -274,9 +278,9 @@ take_settings(struct parent *p, int check_only)
 		log_error("%s", err.text);
 		return -1;
 	}
-	if (!check_only)
+	if (!p->check_only)
 		parent_take_level(p);
-	if (parent_open_files(p, check_only) == -1)
+	if (parent_open_files(p) == -1)
 		return -1;
 	p->agent_capabilities = p->command.capabilities;
 	return 0;
@@ -297,9 +301,9 @@ main(int argc, char **argv)
 		fatal("opampd is not made to be set-user-id");
 	init(p, &o);
 	notify_init(getenv("NOTIFY_SOCKET"));
-	if (parent_open_programs(p, o.check_only) == -1)
+	if (parent_open_programs(p) == -1)
 		return 1;
-	if (take_settings(p, o.check_only) == -1)
+	if (take_settings(p) == -1)
 		return 1;
 	if (o.check_only) {
 		fprintf(stderr, "%s: configuration OK\n", o.file);

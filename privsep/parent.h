@@ -72,6 +72,7 @@ struct parent {
 	struct event_base *base;
 	const char *settings_name;
 	int foreground, unprivileged, landlock_abi;
+	int check_only; /* opampd -n: nothing is started but the settings' reader */
 	enum log_sink sink;
 	enum log_level level;
 	int verbose;
@@ -116,13 +117,15 @@ struct parent {
 };
 
 /* parent_files.c: what the settings name.  Prints every fault; -1 if there was one. */
-int parent_open_programs(struct parent *p, int check_only); /* check_only: merge alone */
-int parent_open_files(struct parent *p, int check_only);
-int parent_log_open(struct parent *p); /* agent.log for appending */
+int parent_open_programs(struct parent *p); /* check_only: merge alone */
+int parent_open_files(struct parent *p);
+void parent_look_at_rest(struct parent *p); /* -n, after settings with a mistake: what they name */
+int parent_log_open(struct parent *p);      /* agent.log for appending */
 void parent_log_rotate(struct parent *p);
 
 /* parent_command.c: the agent's command and the files of p->settings; prints every fault. */
 int parent_command_read(struct parent *p);
+void parent_command_look(struct parent *p); /* of settings with a mistake: what there is of it */
 /*
  * The agent's executable as it stands at its path now.  0: the file it was; 1: another one, or that one
  * was written to; -1: err and errno, and nothing has changed.

@@ -219,6 +219,8 @@ send_start(struct slot *s, uint32_t merge_kind, uint32_t endpoint)
 
 	if (p->unprivileged)
 		m.flags |= CHILD_UNPRIVILEGED;
+	if (p->check_only)
+		m.flags |= CHILD_CHECK_ONLY;
 	if (p->sink == LOG_SINK_JOURNAL)
 		m.flags |= CHILD_SINK_JOURNAL;
 	if (p->sink == LOG_SINK_SYSLOG)

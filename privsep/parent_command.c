@@ -132,7 +132,8 @@ refuse_user(const struct parent *p)
 	struct record_entry e;
 	size_t i;
 
-	if (p->unprivileged)
+	if (p->unprivileged ||
+	    (p->check_only && !record_find(&p->settings.record, SET_UID_AGENT, &e)))
 		return 0;
 	parent_place(p, SET_RUN_AS, place, sizeof(place));
 	if (p->command.uid == 0 || p->command.gid == 0) {
@@ -283,6 +284,23 @@ parent_command_read(struct parent *p)
 	if (look_at_files(p) == -1)
 		result = -1;
 	return result;
+}
+
+void
+parent_command_look(struct parent *p)
+{
+	struct agent_command *c = &p->command;
+	struct error err;
+
+	c->executable = c->work_dir = -1;
+	c->storage_path = settings_string(&p->settings, SET_STORAGE);
+	c->work_path = parent_path(p, SET_WORK_DIR, "/var/lib/opampd-agent", "/work");
+	if (c->storage_path == NULL || c->work_path == NULL)
+		fatal("no memory");
+	(void)read_command(p);
+	if (settings_has(&p->settings, SET_EXECUTABLE) && parent_open_executable(p, &err) == -1)
+		log_error("%s", err.text);
+	(void)look_at_files(p);
 }
 
 int

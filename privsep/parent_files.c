@@ -27,7 +27,7 @@
 
 /* Our own programs: beside opampd in a build tree, else where they were installed. */
 int
-parent_open_programs(struct parent *p, int check_only)
+parent_open_programs(struct parent *p)
 {
 	char self[PATH_MAX], path[PATH_MAX + 64], *slash;
 	struct error err;
@@ -44,7 +44,7 @@ parent_open_programs(struct parent *p, int check_only)
 	if (p->program_dir == NULL)
 		return -1;
 	for (i = PROC_NETD; i < PROC_COUNT; i++) {
-		if (check_only && i != PROC_MERGE)
+		if (p->check_only && i != PROC_MERGE)
 			continue;
 		(void)snprintf(path, sizeof(path), "%s/opampd-%s", p->program_dir, proc_name(i));
 		p->programs[i] = trusted_open(path, TRUSTED_FILE, parent_trusted_user(p), &err);
@@ -283,15 +283,32 @@ look_at_directories(struct parent *p)
 }
 
 int
-parent_open_files(struct parent *p, int check_only)
+parent_open_files(struct parent *p)
 {
-	if (parent_command_read(p) == -1)
+	int result = parent_command_read(p);
+
+	if (p->check_only)
+		return look_at_directories(p) == -1 ? -1 : result;
+	if (result == -1)
 		return -1;
-	if (check_only)
-		return look_at_directories(p);
 	if (open_directories(p) == -1 || open_control(p) == -1 || open_link(p) == -1)
 		return -1;
 	return 0;
+}
+
+void
+parent_look_at_rest(struct parent *p)
+{
+	struct record_entry e;
+
+	if (p->new_sections[PROC_PARENT] == -1 ||
+	    settings_open(&p->settings, p->new_sections[PROC_PARENT], PROC_PARENT, NULL) == -1)
+		return;
+	parent_command_look(p);
+	/* without our users nobody knows whose the directories should be */
+	if (p->unprivileged || (record_find(&p->settings.record, SET_UID_CONFD, &e) &&
+				   record_find(&p->settings.record, SET_UID_AGENT, &e)))
+		(void)look_at_directories(p);
 }
 
 /* ---- the agent's log */

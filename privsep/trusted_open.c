@@ -189,6 +189,15 @@ enum mode {
 	MODE_OPEN,   /* others can write there */
 };
 
+static int
+belongs_to_another(const char *path, const struct stat *st, uid_t owner, struct error *err)
+{
+	return error_set(err,
+	    "%s belongs to user %u with mode %03o, and must belong to user %u and be writable by "
+	    "nobody else: name another directory, or chown %u and chmod go-w this one",
+	    path, st->st_uid, st->st_mode & 0777, owner, owner);
+}
+
 /* What opampd writes in belongs to whom it shall (-1: it does not), and nobody else writes there. */
 static int
 mode_of(int fd, const char *path, uid_t owner, struct error *err)
@@ -199,10 +208,7 @@ mode_of(int fd, const char *path, uid_t owner, struct error *err)
 		return error_errno(err, "looking at %s", path);
 	if (st.st_uid == owner && (st.st_mode & (S_IWGRP | S_IWOTH)) == 0)
 		return (st.st_mode & S_IRWXU) == S_IRWXU ? MODE_GOOD : MODE_LOCKED;
-	(void)error_set(err,
-	    "%s belongs to user %u with mode %03o, and must belong to user %u and be writable by "
-	    "nobody else: name another directory, or chown %u and chmod go-w this one",
-	    path, st.st_uid, st.st_mode & 0777, owner, owner);
+	(void)belongs_to_another(path, &st, owner, err);
 	return st.st_uid == owner ? MODE_OPEN : -1;
 }
 
@@ -225,6 +231,33 @@ settle_mode(int fd, const char *path, int found, mode_t mode, int theirs, struct
 	return 0;
 }
 
+/* Its owner's as it should be: then only its mode keeps us out, which is put right. */
+static int
+looks_ours(int dir, const char *name, uid_t owner)
+{
+	int saved = errno, ours;
+	struct stat st;
+
+	ours = fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode) &&
+	       st.st_uid == owner;
+	errno = saved;
+	return ours;
+}
+
+/* One that may not be opened: its owner's mode, or is it another's? */
+static int
+not_opened(int dir, const char *name, const char *path, uid_t owner, struct error *err)
+{
+	int saved = errno;
+	struct stat st;
+
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode) &&
+	    st.st_uid != owner)
+		return belongs_to_another(path, &st, owner, err);
+	errno = saved;
+	return error_errno(err, "opening the directory %s", path);
+}
+
 int
 trusted_directory_look(const char *path, uid_t trusted, uid_t owner, int theirs, struct error *err)
 {
@@ -241,9 +274,13 @@ trusted_directory_look(const char *path, uid_t trusted, uid_t owner, int theirs,
 	fd = openat(dir, name + 1, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd >= 0)
 		result = mode_of(fd, path, owner, err);
-	else if (errno != ENOENT && !(errno == EACCES && theirs))
-		result = error_errno(err, "opening the directory %s", path);
-	else if (errno == ENOENT && faccessat(dir, ".", W_OK, AT_EACCESS) == -1)
+	else if (errno == EACCES && theirs)
+		result = looks_ours(dir, name + 1, owner)
+			     ? 0
+			     : not_opened(dir, name + 1, path, owner, err);
+	else if (errno != ENOENT)
+		result = not_opened(dir, name + 1, path, owner, err);
+	else if (faccessat(dir, ".", W_OK, AT_EACCESS) == -1)
 		result = error_set(err,
 		    "%s is not there, and cannot be made in %s (%s): name another directory", path,
 		    above, strerror(errno));
@@ -288,10 +325,15 @@ trusted_directory(const char *path, uid_t trusted, uid_t owner, gid_t group, mod
 		}
 	}
 	/* the owner may be us, whom modes hold for */
-	if (fd == -1 && errno == EACCES && theirs && fchmodat(dir, name, mode, 0) == 0)
+	if (fd == -1 && errno == EACCES && theirs && looks_ours(dir, name, owner)) {
+		if (fchmodat(dir, name, mode, 0) == -1) {
+			error_errno(err, "setting the mode of %s", path);
+			goto out;
+		}
 		fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	}
 	if (fd == -1) {
-		error_errno(err, "opening the directory %s", path);
+		(void)not_opened(dir, name, path, owner, err);
 		goto out;
 	}
 	if (settle_mode(fd, path, mode_of(fd, path, owner, err), mode, theirs, err) == -1) {

@@ -267,6 +267,16 @@ def modes(tap, bed, who):
     r = bed.run("-d", "-f", bed.settings)
     tap.ok(r.returncode == 1 and "writable by nobody else" in r.stderr, f"{who}: a log directory for everybody is refused", r.stderr)
     os.chmod(log, 0o750)
+    if os.getuid() == 0:  # another user's storage, which an ordinary user may not even open
+        state = os.path.join(bed.work, "state")
+        st = os.stat(state)
+        os.chown(state, 1, 1)
+        os.chmod(state, 0o700)
+        for options in (["-n"], ["-d"]):
+            r = bed.run(*options, "-f", bed.settings)
+            tap.ok(r.returncode == 1 and f"{state} belongs to user 1 with mode 700, and must belong to user {st.st_uid}" in r.stderr,
+                   f"{who}: the storage is another user's: {options[0]} names owner and remedy", r.stderr)
+        os.chown(state, st.st_uid, st.st_gid)
 
 
 def syslog(tap, bed):
