@@ -175,7 +175,7 @@ struct apply {
 	int stale;              /* after a reload: what the agent said before it does not count */
 	/* the way back */
 	int fail_passing, want_words;
-	uint32_t words_start;
+	uint32_t words_start, words_exit; /* whose words, and how it ended */
 	char fail_text[STORE_MESSAGE];
 
 	/* offers */

@@ -328,14 +328,15 @@ apply_rollback_close(struct apply *a)
 {
 	const char *words;
 	size_t len = strlen(a->fail_text);
+	char text[1024];
 
 	a->ops->timer(a->ctx, APPLY_TIMER_BACK, 0);
 	a->ops->timer(a->ctx, APPLY_TIMER_WORDS, 0);
 	if (a->phase == APPLY_ROLLBACK) {
 		words = a->words_start != 0 ? apply_words_of(a, a->words_start) : NULL;
 		if (words != NULL && words[0] != '\0')
-			(void)snprintf(
-			    a->fail_text + len, sizeof(a->fail_text) - len, ": %s", words);
+			(void)snprintf(a->fail_text + len, sizeof(a->fail_text) - len, ": %s",
+			    apply_last_words(words, a->words_exit, text, sizeof(text)));
 		finish(a);
 	} else if (a->phase == APPLY_STOPPING) {
 		apply_drop(a, NULL);

@@ -13,6 +13,9 @@
 #include "privsep/log.h"
 #include "privsep/spawn_stage.h"
 
+#define LAST_LINES 3
+#define LAST_LINE  240 /* bytes of each */
+
 /* ---- words */
 
 const char *
@@ -56,6 +59,46 @@ apply_words_of(const struct apply *a, uint32_t start)
 	if (a->agent.job_words.start == start)
 		return a->agent.job_words.text;
 	return NULL;
+}
+
+/* The error block that link looks for (netd/output_line.c) says why by itself. */
+static int
+is_error(const char *words)
+{
+	static const char *const begins[] = {"Error:", "panic: ", "fatal error: "};
+	size_t i;
+
+	for (i = 0; i < sizeof(begins) / sizeof(begins[0]); i++)
+		if (strncmp(words, begins[i], strlen(begins[i])) == 0)
+			return 1;
+	return 0;
+}
+
+const char *
+apply_last_words(const char *words, uint32_t exit, char *text, size_t size)
+{
+	const char *at = words + strlen(words), *end;
+	size_t used = 0, n;
+	int lines = 0;
+
+	if ((exit != EXIT_SIGNAL && exit != EXIT_OOM) || is_error(words))
+		return words;
+	while (at > words && lines < LAST_LINES)
+		if (*--at == '\n' && at[1] != '\0' && ++lines == LAST_LINES)
+			at++;
+	for (; *at != '\0' && used + LAST_LINE + 8 < size; at = *end == '\0' ? end : end + 1) {
+		end = strchrnul(at, '\n');
+		n = (size_t)(end - at);
+		used += (size_t)snprintf(text + used, size - used, "%s%.*s", used > 0 ? "\n" : "",
+		    (int)(n < LAST_LINE ? n : LAST_LINE), at);
+		if (n > LAST_LINE) {
+			text_trim(text);
+			used = strlen(text);
+			used += (size_t)snprintf(text + used, size - used, " ...");
+		}
+	}
+	text[used] = '\0';
+	return text;
 }
 
 /* ---- well? */
@@ -183,6 +226,7 @@ failed_at_once(struct apply *a)
 					p->state == AGENT_STOPPED)) {
 		a->want_words = p->exit_start != 0;
 		a->words_start = p->exit_start;
+		a->words_exit = p->exit;
 		apply_fail(a, 1, "the agent did not run on it: %s",
 		    apply_exit_text(text, sizeof(text), p->exit, p->value, p->stage));
 		return 1;

@@ -63,5 +63,10 @@ void apply_judge(struct apply *a);
 int apply_may_reload(const struct apply *a);
 const char *apply_missing(const struct apply *a, char *text, size_t size);
 const char *apply_words_of(const struct apply *a, uint32_t start);
+/*
+ * What of them is told: after an end by a signal they are whatever it happened to say, unless they are an
+ * error, so only the last lines, cut.  text is used for them; gives it, or words.
+ */
+const char *apply_last_words(const char *words, uint32_t exit, char *text, size_t size);
 
 #endif

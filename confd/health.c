@@ -33,8 +33,9 @@ ended(const struct apply *a, struct health_report *r)
 	const char *words = p->exit_start != 0 && a->agent.run_words.start == p->exit_start
 				? a->agent.run_words.text
 				: "";
-	char end[256];
+	char end[256], text[1024];
 
+	words = apply_last_words(words, p->exit, text, sizeof(text));
 	(void)apply_exit_text(end, sizeof(end), p->exit, p->value, p->stage);
 	say(r, 0, "StatusFatalError", "");
 	(void)snprintf(r->error, sizeof(r->error), "%s%s%s%.3500s", end,

@@ -142,6 +142,20 @@ reap(pid_t agent)
 	_exit(0);
 }
 
+/* It would be called as the parent is, whose copy it is. */
+static void
+take_title(const struct agent_command *c)
+{
+	static const char title[] = "opampd-init: process 1 of the agent's own";
+	size_t n = strlen(title);
+
+	(void)prctl(PR_SET_NAME, "opampd-init", 0, 0, 0);
+	if (c->title_size < 2)
+		return;
+	memset(c->title, 0, c->title_size);
+	memcpy(c->title, title, n < c->title_size ? n : c->title_size - 1);
+}
+
 void
 agent_init(const struct agent_command *c, int to)
 {
@@ -157,7 +171,7 @@ agent_init(const struct agent_command *c, int to)
 		(void)!write(to, &s, sizeof(s));
 		_exit(125);
 	}
-	(void)prctl(PR_SET_NAME, "opampd-init", 0, 0, 0);
+	take_title(c);
 	(void)setsid();
 	if (descriptors(to, pidfd) == -1)
 		_exit(125);

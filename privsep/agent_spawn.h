@@ -52,6 +52,8 @@ struct agent_command { /* everything fixed by the settings, made ready before th
 	char *run_path, *candidate_path; /* its configuration, and one to be validated */
 	char **env;                      /* NULL-terminated */
 	unsigned link_port;
+	char *title; /* of this process, in ps; the agent's init has one of its own */
+	size_t title_size;
 	uint64_t binary[5]; /* the executable's identity: device, inode, size, mtime, ctime */
 };
 

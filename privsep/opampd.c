@@ -286,13 +286,36 @@ take_settings(struct parent *p)
 	return 0;
 }
 
+/*
+ * The arguments and, behind them, the environment, as the kernel laid them out.  Only a process that is a
+ * copy of this one and needs neither writes there (agent_init.c).
+ */
+static void
+find_title(struct parent *p, int argc, char **argv)
+{
+	char *end;
+	char **e;
+
+	if (argc == 0)
+		return;
+	end = argv[0];
+	for (e = argv; *e == end; e++)
+		end += strlen(*e) + 1;
+	for (e = environ; e != NULL && *e == end; e++)
+		end += strlen(*e) + 1;
+	p->title = argv[0];
+	p->title_size = (size_t)(end - argv[0]);
+}
+
 int
 main(int argc, char **argv)
 {
 	static struct parent parent;
-	struct options o = parse_options(argc, argv);
 	struct parent *p = &parent;
+	struct options o;
 
+	find_title(p, argc, argv);
+	o = parse_options(argc, argv);
 	/* log lines have UTC; and libc shall not look for the time zone again and again */
 	(void)setenv("TZ", "UTC0", 1);
 	open_standard_descriptors();

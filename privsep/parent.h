@@ -111,6 +111,8 @@ struct parent {
 	struct event *deadline, *watchdog;
 	int ending; /* 0, or which step of the shutdown */
 	int exit_status;
+	char *title; /* where the kernel finds what ps shows of us */
+	size_t title_size;
 	int reloading, reload_again; /* again: asked for while one was under way */
 	int reloaded;                /* and confd was not told yet */
 	uint64_t agent_capabilities; /* those that opampd was started with */

@@ -265,6 +265,8 @@ parent_command_read(struct parent *p)
 	memset(c, 0, sizeof(*c));
 	c->executable = c->work_dir = -1;
 	c->link_port = p->link_port;
+	c->title = p->title;
+	c->title_size = p->title_size;
 	c->storage_path = settings_string(&p->settings, SET_STORAGE);
 	c->work_path = parent_path(p, SET_WORK_DIR, "/var/lib/opampd-agent", "/work");
 	if (name == NULL || c->storage_path == NULL || c->work_path == NULL ||

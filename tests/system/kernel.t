@@ -287,6 +287,11 @@ def init(user):
             assert pid == daemon.pid or proc.status(pid)["Name"] == "opampd-init"
         if pid == daemon.pid:
             raise tap.Skip("the agent is our child: there is no PID namespace")
+        with open(f"/proc/{pid}/cmdline", encoding="utf-8") as f:
+            shown = f.read().rstrip("\0")
+        same(shown, "opampd-init: process 1 of the agent's own", "what ps shows of it")
+        with open(f"/proc/{daemon.pid}/cmdline", encoding="utf-8") as f:
+            assert "opampd.yaml" in f.read(), "the parent has its own"
         same(proc.status(pid)["NSpid"].split()[-1] + proc.status(agent_pid)["NSpid"].split()[-1], "12", "numbers in the namespace")
         uid, gid = ids(user, "agent")
         check_ids(pid, uid, gid)

@@ -519,6 +519,44 @@ test_CF_06_so_do_other_settings_at_a_start(void **state_)
 	world_free(w);
 }
 
+/* Killed by a signal: what is told begins with it, and of what it happened to say with the end. */
+static void
+test_HL_02_last_words_after_a_signal(void **state_)
+{
+	static const char many[] = "one\ntwo\nthree\nfour", error[] = "panic: no\na\nb\nc\nd";
+	char text[1024], *long_line = malloc(5000);
+	struct world *w = world_committed(world_new());
+
+	(void)state_;
+	assert_non_null(long_line);
+	assert_string_equal(
+	    apply_last_words(many, EXIT_SIGNAL, text, sizeof(text)), "two\nthree\nfour");
+	assert_string_equal(apply_last_words("one\n", EXIT_OOM, text, sizeof(text)), "one");
+	assert_string_equal(apply_last_words("", EXIT_SIGNAL, text, sizeof(text)), "");
+	assert_ptr_equal(apply_last_words(many, EXIT_CODE, text, sizeof(text)), many);
+	assert_ptr_equal(apply_last_words(error, EXIT_SIGNAL, text, sizeof(text)), error);
+	memset(long_line, 'x', 4999);
+	long_line[4999] = '\0';
+	memcpy(long_line + 2000, "\nlast", 5);
+	apply_last_words(long_line, EXIT_SIGNAL, text, sizeof(text));
+	assert_in_range(strlen(text), 480, 500);
+	assert_non_null(strstr(text, "x ...\nlastx"));
+	free(long_line);
+	/* and so in the report of a trial */
+	offer(w, "h2", "two");
+	composed(w, text_of("two"));
+	job_done(w, EXIT_CODE, 0);
+	runs(w);
+	words(w, w->start, AGENT_RUN, many);
+	crashes(w, EXIT_SIGNAL, 9);
+	runs(w);
+	pass(w, 20000);
+	assert_string_equal(w->told, "yF");
+	assert_non_null(strstr(w->message, "ended by signal 9 (Killed): two\nthree\nfour"));
+	assert_null(strstr(w->message, "one"));
+	world_free(w);
+}
+
 int
 main(void)
 {
@@ -539,6 +577,7 @@ main(void)
 	    cmocka_unit_test(test_stopped_no_longer_than_the_settings_say),
 	    cmocka_unit_test(test_ID_02_a_generation_that_could_not_be_read),
 	    cmocka_unit_test(test_a_local_file_that_is_away_is_passing),
+	    cmocka_unit_test(test_HL_02_last_words_after_a_signal),
 	    cmocka_unit_test(test_CF_06_a_reload_forgets_what_failed),
 	    cmocka_unit_test(test_CF_06_so_do_other_settings_at_a_start),
 	};
