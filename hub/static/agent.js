@@ -45,7 +45,7 @@ const agentView = (() => {
   async function configPane(agent) {
     const runs = agent.effective ? text(agent.effective.files) : "";
     const wanted = await offeredText(agent);
-    const faults = agent.config.status === "failed" ? faultLines(agent.config.error) : new Set();
+    const faults = agent.config.status === "failed" ? faultLines(agent.config.error, wanted || "") : new Set();
     const panes = {
       effective: ["Effective", () => runs ? yaml.block(runs) : el("p", { class: "soft" }, "The agent has not told what it runs.")],
       offered: ["Offered", () => wanted === null ? el("p", { class: "soft" }, "Nothing is assigned to this agent.") : yaml.block(wanted, faults)],

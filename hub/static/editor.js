@@ -13,16 +13,15 @@ const editor = (() => {
     fill(main, 
       el("div", { class: "row" }, el("h1", { class: "grow" }, "Configurations"), el("a", { class: "button main", href: "#/configurations/new" }, "New configuration")),
       el("section", { class: "card", "aria-label": "Configurations" },
-        configurations.items.length ? el("div", { class: "scroll" }, el("table", {}, el("thead", {}, el("tr", {}, ["Name", "Versions", "Made", ""].map((h) => el("th", { scope: "col" }, h)))),
-          el("tbody", {}, configurations.items.map((c) => el("tr", {}, el("td", {}, el("a", { href: "#/configurations/" + c.id }, c.name)), el("td", {}, c.versions), el("td", {}, when(c.created)),
-            el("td", {}, el("button", { type: "button", class: "danger", onclick: () => remove(c) }, "Delete"))))))) : el("p", { class: "soft" }, "There is none yet.")),
+        configurations.items.length ? table(["Name", "Versions", "Made", ""], configurations.items.map((c) => [{}, [
+          el("a", { href: "#/configurations/" + c.id }, c.name), c.versions, when(c.created),
+          el("button", { type: "button", class: "danger", onclick: () => remove(c) }, "Delete")]])) : el("p", { class: "soft" }, "There is none yet.")),
       el("section", { class: "card", "aria-label": "Assignments" }, el("h2", {}, "Assignments"),
         el("p", { class: "soft small" }, "An agent runs what is assigned to it by its uid, or else the newest assignment whose selector fits."),
-        assignments.items.length ? el("div", { class: "scroll", id: "assignments" }, el("table", {}, el("thead", {}, el("tr", {}, ["For", "Version", "State", "By", "When", ""].map((h) => el("th", { scope: "col" }, h)))),
-          el("tbody", {}, inForce(assignments.items).map(([a, counts]) => el("tr", { class: counts ? "" : "superseded" },
-            el("td", { class: "mono" }, a.agent ? el("a", { href: "#/agents/" + a.agent }, a.agent) : a.selector || "all agents"),
-            el("td", {}, a.version), el("td", {}, el("span", { class: counts ? "badge good" : "badge" }, counts ? "in force" : "superseded")), el("td", {}, a.author), el("td", {}, when(a.created)),
-            el("td", {}, el("button", { type: "button", class: "danger", onclick: () => unassign(a, main) }, "Delete"))))))) : el("p", { class: "soft" }, "There is none yet.")));
+        assignments.items.length ? table(["For", "Version", "State", "By", "When", ""], inForce(assignments.items).map(([a, counts]) => [{ class: counts ? "" : "superseded" }, [
+          el("span", { class: "mono" }, a.agent ? el("a", { href: "#/agents/" + a.agent }, a.agent) : a.selector || "all agents"),
+          a.version, el("span", { class: counts ? "badge good" : "badge" }, counts ? "in force" : "superseded"), a.author, when(a.created),
+          el("button", { type: "button", class: "danger", onclick: () => unassign(a, main) }, "Delete")]]), { id: "assignments" }) : el("p", { class: "soft" }, "There is none yet.")));
   }
 
   /* Of those for the same agent or selector only the newest counts. */
@@ -118,7 +117,6 @@ const editor = (() => {
       }
       const version = await api(`configurations/${id}/versions`, "POST", { files: files(), comment: parts.comment.value });
       const assignment = await api("assignments", "POST", { version: version.id, ...t });
-      toast("Sent.");
       watch(assignment.id, version.id);
     } catch (fault) {
       parts.fault.textContent = fault.message;
@@ -147,12 +145,13 @@ const editor = (() => {
       bar.append(s);
     }
     const state = p.total === 0 ? "nobody" : p.failed ? "failed" : p.applied === p.total ? "applied" : p.applying ? "applying" : "offered";
+    const counts = ["waiting", "applying", "applied", "failed"].filter((k) => p[k]).map((k) => k === "waiting" ? `${p.waiting} offered${p.away ? ` (${p.away} of them not connected)` : ""}` : `${p[k]} ${k}`);
     const kind = { failed: "bad", applied: "good", applying: "busy", offered: "busy" }[state] || "";
     const failures = p.failed ? await failed(version) : [];
     fill(parts.progress, 
       el("div", { class: "row" }, el("h2", {}, "Progress"), el("span", { class: "badge " + kind, id: "progress-state", "data-state": state }, state === "nobody" ? "no agent fits" : state)),
       bar,
-      el("p", { class: "small soft" }, `${p.total} ${p.total === 1 ? "agent" : "agents"}: ${p.waiting} offered (${p.away} of them not connected), ${p.applying} applying, ${p.applied} applied, ${p.failed} failed`),
+      el("p", { class: "small soft" }, p.total ? `${p.total} ${p.total === 1 ? "agent" : "agents"}: ${counts.join(", ")}` : "Agents that come later and fit are sent it."),
       failures);
   }
 
@@ -160,13 +159,12 @@ const editor = (() => {
   async function failed(version) {
     const list = (await api("agents?config=failed&limit=20")).items.filter((a) => a.config.due === version && a.config.due_hash === a.config.hash);
     const all = new Set();
-    for (const a of list) for (const line of faultLines(a.config.error)) all.add(line);
-    const lines = parts.text.value.split("\n").length;
-    const marked = new Set([...all].filter((l) => l <= lines));
-    if (marked.size) gutter(marked);
+    const text = parts.text.value;
+    for (const a of list) for (const line of faultLines(a.config.error, text)) all.add(line);
+    if (all.size) gutter(all);
     return el("div", { id: "failures" }, list.map((a) => el("div", {}, el("a", { href: "#/agents/" + a.uid }, agentName(a)), errorBlock(a.config.error || "failed"),
-      [...faultLines(a.config.error)].filter((l) => l <= lines).slice(0, 3).map((l) =>
-        el("p", { class: "mono" }, el("button", { type: "button", onclick: () => goTo(l) }, `line ${l}`), " ", parts.text.value.split("\n")[l - 1])))));
+      [...faultLines(a.config.error, text)].slice(0, 3).map((l) =>
+        el("p", { class: "mono" }, el("button", { type: "button", onclick: () => goTo(l) }, `line ${l}`), " ", text.split("\n")[l - 1])))));
   }
 
   /* ---- making it */
@@ -229,8 +227,8 @@ const editor = (() => {
         el("datalist", { id: "agents" }, agents.map((a) => el("option", { value: a.uid }, agentName(a))))),
       parts.progress, parts.difference,
       versions.length ? el("section", { class: "card", "aria-label": "Versions" }, el("h2", {}, "Versions"),
-        el("div", { class: "scroll" }, el("table", {}, el("thead", {}, el("tr", {}, ["Number", "By", "When", "Comment", "Hash"].map((h) => el("th", { scope: "col" }, h)))),
-          el("tbody", {}, versions.map((v) => el("tr", {}, el("td", {}, el("a", { href: `#/configurations/${id}?version=${v.id}` }, "v" + v.number)), el("td", {}, v.author), el("td", {}, when(v.created)), el("td", {}, v.comment), el("td", { class: "mono" }, v.hash.slice(0, 12)))))))) : null);
+        table(["Number", "By", "When", "Comment", "Hash"], versions.map((v) => [{}, [
+          el("a", { href: `#/configurations/${id}?version=${v.id}` }, "v" + v.number), v.author, when(v.created), v.comment, el("span", { class: "mono" }, v.hash.slice(0, 12))]]))) : null);
     gutter();
     whoChanged();
     check();

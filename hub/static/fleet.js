@@ -28,7 +28,7 @@ const fleet = (() => {
   }
 
   function row(agent) {
-    return el("tr", { "data-uid": agent.uid }, cells(agent).map((c, i) => el("td", { "data-label": COLUMNS[i][1] }, c)));
+    return tableRow(COLUMNS.map((c) => c[1]), cells(agent), { "data-uid": agent.uid });
   }
 
   function showCounts(counts) {
@@ -51,6 +51,7 @@ const fleet = (() => {
       parts.empty.textContent = list.counts.total === 0
         ? "No agent has come yet. Point one to this hub (its address is in the hub's log), and it appears here by itself."
         : "No agent fits.";
+      parts.pager.hidden = list.total <= PAGE;
       parts.back.disabled = state.offset === 0;
       parts.next.disabled = last >= list.total;
       parts.fault.textContent = "";
@@ -84,9 +85,9 @@ const fleet = (() => {
     const search = el("input", { type: "search", id: "search", value: state.search, placeholder: "name, version, uid, attribute", oninput: (e) => { set({ search: e.target.value.trim() }); soon(150); } });
     const selector = el("input", { type: "text", id: "selector", value: state.selector, placeholder: "host.name=web1,os.type=linux", spellcheck: "false", oninput: (e) => { set({ selector: e.target.value.trim() }); soon(300); } });
     const head = COLUMNS.map(([key, words]) => {
-      if (!key) return el("th", { scope: "col" }, words);
+      if (!key) return words;
       parts.sorts[key] = el("button", { type: "button", onclick: () => { set({ sort: key, order: state.sort === key && state.order === "asc" ? "desc" : "asc" }); load(); } }, words);
-      return el("th", { scope: "col" }, parts.sorts[key]);
+      return parts.sorts[key];
     });
     body = el("tbody", { id: "fleet-rows" });
     parts.caption = el("caption", { "aria-live": "polite" });
@@ -94,6 +95,7 @@ const fleet = (() => {
     parts.fault = el("p", { class: "error", role: "alert" });
     parts.back = el("button", { type: "button", onclick: () => { state.offset = Math.max(0, state.offset - PAGE); load(); } }, "Earlier");
     parts.next = el("button", { type: "button", onclick: () => { state.offset += PAGE; load(); } }, "Later");
+    parts.pager = el("div", { class: "row pager", hidden: true }, parts.back, parts.next);
     fill(main, 
       el("h1", {}, "Fleet"), counts,
       el("section", { class: "card", "aria-label": "Agents" },
@@ -102,9 +104,8 @@ const fleet = (() => {
           el("label", { class: "grow", for: "selector" }, "Selector", selector),
           el("a", { class: "button main", href: "#/configurations/new" }, "New configuration")),
         parts.fault,
-        el("div", { class: "scroll" }, el("table", { class: "fleet" }, parts.caption, el("thead", {}, el("tr", {}, head)), body)),
-        parts.empty,
-        el("div", { class: "row" }, parts.back, parts.next)));
+        table(head, [], { caption: parts.caption, body }),
+        parts.empty, parts.pager));
     set({ offset: state.offset });
     load();
   }

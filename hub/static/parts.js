@@ -24,8 +24,9 @@ function fill(where, ...children) {
 }
 
 function toast(text, bad = false) {
-  const t = el("div", { class: bad ? "toast bad" : "toast" }, text);
-  document.getElementById("toasts").append(t);
+  const t = el("div", { class: bad ? "toast bad" : "toast" }, text), all = document.getElementById("toasts");
+  for (const other of [...all.children]) if (other.textContent === text) other.remove();
+  all.append(t);
   setTimeout(() => t.remove(), bad ? 9000 : 4000);
 }
 
@@ -103,6 +104,18 @@ function confirmed(title, text, verb, danger = false) {
   });
 }
 
+/* A table whose rows become cards where there is no room for it.  heads: words, or elements with a name for
+ * the cards; rows: [attributes, cells]. */
+function table(heads, rows, more = {}) {
+  return el("div", { class: "scroll", id: more.id }, el("table", { class: "stack" }, more.caption,
+    el("thead", {}, el("tr", {}, heads.map((h) => el("th", { scope: "col" }, h)))),
+    more.body ?? el("tbody", {}, rows.map(([attributes, cells]) => tableRow(heads, cells, attributes)))));
+}
+
+function tableRow(labels, cells, attributes = {}) {
+  return el("tr", attributes, cells.map((c, i) => el("td", { class: i ? null : "name", "data-label": labels[i] }, c)));
+}
+
 /* ---- time */
 
 function ago(iso) {
@@ -165,11 +178,11 @@ function selectorPair(name, value) {
   return `${safe(name)}=${safe(value)}`;
 }
 
-/* "file:12:5: words", "line 12", "yaml: line 12:": the agent's own words often say where. */
-function faultLines(text) {
-  const found = new Set();
-  for (const m of (text || "").matchAll(/(?:\bline\s+|\D:)(\d{1,6})(?=[:,\s]|$)/g)) found.add(Number(m[1]));
-  return found;
+/* The lines of a text that the agent's own words are about: "file:12:5: words", "line 12", or by names. */
+function faultLines(words, text) {
+  const found = new Set(), lines = text.split("\n").length;
+  for (const m of (words || "").matchAll(/(?:\bline\s+|\D:)(\d{1,6})(?=[:,\s]|$)/g)) if (Number(m[1]) <= lines) found.add(Number(m[1]));
+  return found.size ? found : yaml.named(words || "", text);
 }
 
 function errorBlock(text) {

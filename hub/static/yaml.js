@@ -67,5 +67,66 @@ const yaml = (() => {
     return pre;
   }
 
-  return { line, block };
+  /* ---- where a name stands: by indentation, as people write it; what is in one line stays in that line */
+
+  /* The block below a path of keys: {line, end}, lines from 1, or null.  No path: all of it. */
+  function find(lines, path) {
+    let from = 0, end = lines.length, above = -1, at = 0;
+    for (const key of path) {
+      let deep = -1, found = -1;
+      for (let i = from; i < end && found < 0; i++) {
+        const m = /^(\s*(?:- +)*)(?:"([^"]*)"|'([^']*)'|([^\s#"'][^#]*?))\s*:(?=\s|$)/.exec(lines[i].slice(0, 300));
+        if (!m || m[1].length <= above) continue;
+        if (deep < 0 || m[1].length < deep) deep = m[1].length;
+        if (m[1].length === deep && (m[2] ?? m[3] ?? m[4]) === key) found = i;
+      }
+      if (found < 0) return null;
+      above = deep;
+      at = found + 1;
+      from = found + 1;
+      for (let i = from; i < end; i++) if (/\S/.test(lines[i]) && !/^\s*#/.test(lines[i]) && /^\s*/.exec(lines[i])[0].length <= above) end = i;
+    }
+    return { line: at, end };
+  }
+
+  /* The first line of that block in which a name stands as a word, or else where the block begins. */
+  function within(lines, path, name) {
+    const block = find(lines, path);
+    if (!block) return 0;
+    const word = new RegExp("(^|[^\\w/.-])" + name.replace(/[.*+?^${}()|[\]\\]/g, "\\$&") + "($|[^\\w/.-])");
+    for (let i = block.line; i < block.end; i++) if (word.test(lines[i].slice(0, commentAt(lines[i])))) return i + 1;
+    return block.line;
+  }
+
+  /* A Collector's words give no line, but the section and the name: the lines that they mean. */
+  function named(words, text) {
+    const lines = text.split("\n"), found = new Set();
+    const add = (line) => { if (line) found.add(line); };
+    let base = null, count = 0;
+    const settle = () => { if (base && found.size === count) add(find(lines, base)?.line); base = null; };
+    for (const whole of words.split("\n").slice(0, 100)) {
+      const said = whole.slice(0, 1000); // anybody's words: no more time than this
+      let m;
+      if ((m = /'([\w.]+)' unknown type: "([^"]+)"/.exec(said)) || (m = /'([\w.]+)' in "([^"]+)"/.exec(said))) {
+        settle();
+        add(find(lines, [...m[1].split("."), m[2]])?.line);
+      } else if ((m = /(\w+(?:::[\w/.-]+)+): (.*)/.exec(said))) {
+        settle();
+        const name = /references \w+ "([^"]+)"/.exec(m[2]);
+        add(name ? within(lines, m[1].split("::"), name[1]) : find(lines, m[1].split("::"))?.line);
+      } else if ((m = /'(\w+)' error reading configuration for "([^"]+)"/.exec(said))) {
+        settle();
+        base = [m[1], m[2]];
+        count = found.size;
+      }
+      if (!base) continue;
+      if ((m = /has invalid keys: (.+)$/.exec(said))) for (const key of m[1].split(/,\s*/)) add(within(lines, base, key));
+      else if ((m = /invalid scraper key: (\S+)/.exec(said))) add(within(lines, base, m[1]));
+      else if ((m = /^'([\w.-]+)' (?!decoding failed|has invalid|error reading)/.exec(said))) add(find(lines, [...base, ...m[1].split(".")])?.line);
+    }
+    settle();
+    return found;
+  }
+
+  return { line, block, named };
 })();

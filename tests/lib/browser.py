@@ -125,7 +125,11 @@ class Browser:
                       windowsVirtualKeyCode={"Tab": 9, "Enter": 13}.get(name, 0))
 
     def screenshot(self, path, full=False):
-        data = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=full)["data"]
+        more = {}
+        if full:  # the page as it is now: Chromium's own idea of its height may be an earlier one
+            width, height = self.run("[innerWidth, Math.max(innerHeight, Math.ceil(document.querySelector('main')?.getBoundingClientRect().bottom + scrollY || 0))]")
+            more = {"captureBeyondViewport": True, "clip": {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}}
+        data = self.call("Page.captureScreenshot", format="png", **more)["data"]
         with open(path, "wb") as f:
             f.write(base64.b64decode(data))
 
