@@ -25,6 +25,8 @@ struct stream {
 	uint8_t (*changed)[16];
 	size_t changed_count;
 	int overflow, counts;
+	size_t kept_bytes;
+	uint64_t first; /* the oldest event that is kept */
 	unsigned quiet_s;
 	struct kept kept[KEPT];
 };
@@ -41,6 +43,7 @@ stream_new(struct web *w, struct error *err)
 		return error_set(err, "out of memory");
 	}
 	s->id = now_unix_ns() / 1000;
+	s->first = s->id + 1;
 	w->stream = s;
 	return 0;
 }
@@ -58,10 +61,35 @@ to_all(struct web *w, const char *text, size_t len)
 }
 
 static void
+keep(struct stream *s, char *text, size_t len)
+{
+	struct kept *k = &s->kept[s->id % KEPT];
+
+	s->kept_bytes += len - k->len;
+	free(k->text);
+	*k = (struct kept){s->id, text, len};
+	if (s->id >= s->first + KEPT)
+		s->first = s->id - KEPT + 1;
+}
+
+/* Agents that say much are told of no longer, when they are too many. */
+static void
+limit_kept(struct stream *s)
+{
+	struct kept *k;
+
+	for (; s->kept_bytes > LIMIT_HUB_WEB_KEPT && s->first <= s->id; s->first++) {
+		k = &s->kept[s->first % KEPT];
+		s->kept_bytes -= k->len;
+		free(k->text);
+		*k = (struct kept){0, NULL, 0};
+	}
+}
+
+static void
 tell(struct web *w, const char *kind, json_t *data)
 {
 	struct stream *s = w->stream;
-	struct kept *k = &s->kept[++s->id % KEPT];
 	char *dump = data == NULL ? NULL : json_dumps(data, JSON_COMPACT);
 	char *text = NULL;
 	int n;
@@ -69,14 +97,17 @@ tell(struct web *w, const char *kind, json_t *data)
 	json_decref(data);
 	if (dump == NULL)
 		return;
+	s->id++;
 	n = asprintf(
 	    &text, "id: %llu\nevent: %s\ndata: %s\n\n", (unsigned long long)s->id, kind, dump);
 	free(dump);
-	if (n < 0)
+	if (n < 0) {
+		s->first = s->id + 1; /* who missed it reads everything anew */
 		return;
-	free(k->text);
-	*k = (struct kept){s->id, text, (size_t)n};
+	}
+	keep(s, text, (size_t)n);
 	to_all(w, text, (size_t)n);
+	limit_kept(s);
 }
 
 void
@@ -93,7 +124,7 @@ stream_begin(struct web_request *q)
 	}
 	(void)snprintf(text, sizeof(text), "retry: 2000\nid: %llu\nevent: %s\ndata: {}\n\n",
 	    (unsigned long long)s->id, id == 0 ? "hello" : "back");
-	if (id != 0 && id < s->id && (s->id - id >= KEPT || s->kept[(id + 1) % KEPT].id != id + 1))
+	if (id != 0 && id + 1 < s->first)
 		(void)snprintf(text, sizeof(text), "id: %llu\nevent: reset\ndata: {}\n\n",
 		    (unsigned long long)s->id);
 	else if (id > s->id)
@@ -125,8 +156,11 @@ stream_news(struct web *w, enum fleet_news news, const uint8_t *uid, uint64_t id
 		tell(w, kinds[news], json_pack("{s:I}", "id", (json_int_t)id));
 		return;
 	}
-	if (w->watchers == 0)
+	if (w->watchers == 0) {
+		if (s->first <= s->id) /* nobody was told: who comes back reads everything anew */
+			s->first = ++s->id + 1;
 		return;
+	}
 	for (i = 0; i < s->changed_count && i < 16; i++) /* the same one again and again */
 		if (memcmp(s->changed[s->changed_count - 1 - i], uid, 16) == 0)
 			return;

@@ -177,9 +177,13 @@ fleet_event(struct fleet *f, const uint8_t uid[16], const char *kind, struct err
 	va_end(ap);
 	memcpy(e.uid, uid, 16);
 	e.kind = (struct bytes){kind, strlen(kind)};
-	e.text = (struct bytes){text, n < 0 ? 0 : strnlen(text, sizeof(text))};
-	while (e.text.len > 0 && n >= (int)sizeof(text) && (text[e.text.len - 1] & 0xc0) == 0x80)
-		e.text.len--; /* cut between two characters */
+	e.text = (struct bytes){text, n < 0 ? 0 : strlen(text)};
+	if (n >= (int)sizeof(text)) { /* cut between two characters */
+		while (e.text.len > 0 && (text[e.text.len - 1] & 0xc0) == 0x80)
+			e.text.len--;
+		if (e.text.len > 0 && (text[e.text.len - 1] & 0x80) != 0)
+			e.text.len--;
+	}
 	make_utf8(text, e.text.len);
 	return store_event_add(f->store, &e, err);
 }
@@ -437,6 +441,18 @@ gone(struct fleet *f, struct conv *c, const struct record *r, struct error *err)
 	return fleet_event(f, uid, "disconnected", err, "%.*s", (int)why.len, why.value);
 }
 
+/* So many bytes of the text, at most `most`, whole characters. */
+static int
+cut(const struct record_entry *e, size_t most)
+{
+	size_t n = e->len;
+
+	if (n > most)
+		for (n = most; n > 0 && ((unsigned char)e->value[n] & 0xc0) == 0x80;)
+			n--;
+	return (int)n;
+}
+
 static int
 custom(struct fleet *f, struct conv *c, const struct record *r, struct error *err)
 {
@@ -447,8 +463,7 @@ custom(struct fleet *f, struct conv *c, const struct record *r, struct error *er
 		return error_set(err, "not whole");
 	fleet_changed(f, c->uid);
 	return fleet_event(f, c->uid, "message", err, "received: %.*s, %.*s, %u bytes",
-	    (int)(capability.len > 200 ? 200 : capability.len), capability.value,
-	    (int)(type.len > 200 ? 200 : type.len), type.value, data.len);
+	    cut(&capability, 200), capability.value, cut(&type, 200), type.value, data.len);
 }
 
 static int

@@ -9,6 +9,7 @@
 #include <sys/random.h>
 
 #include "fleet_inside.h"
+#include "json_read.h"
 #include "json_text.h"
 #include "privsep/log.h"
 #include "wire/wire.h"
@@ -74,7 +75,7 @@ put_json_part(struct report *p, uint16_t key, enum agent_part part)
 
 	if (!record_find(p->r, key, &e))
 		return 0;
-	j = json_loadb(e.value, e.len, JSON_ALLOW_NUL, &fault);
+	j = json_read(e.value, e.len, JSON_ALLOW_NUL, &fault, NULL);
 	if (!json_is_object(j) && !json_is_array(j)) {
 		json_decref(j);
 		return error_set(p->err, "a part (key %u) that is not JSON: %s", key, fault.text);
@@ -84,6 +85,18 @@ put_json_part(struct report *p, uint16_t key, enum agent_part part)
 		p->f->store, p->uid, part, (struct bytes){e.value, e.len}, p->err) == -1)
 		return -1;
 	return 1;
+}
+
+/* Text, of which JSON makes no multiple of its size: control characters become six bytes each. */
+static int
+is_text(const struct record_entry *body)
+{
+	size_t i, control = 0;
+
+	for (i = 0; i < body->len; i++)
+		control += (unsigned char)body->value[i] < ' ' && body->value[i] != '\n' &&
+			   body->value[i] != '\t' && body->value[i] != '\r';
+	return control <= body->len / 8 && wire_utf8((const uint8_t *)body->value, body->len);
 }
 
 static int
@@ -96,7 +109,7 @@ file_text(struct json_text *t, const struct record_entry *name, const struct rec
 	json_text_string(t, name->value, name->len);
 	json_text_raw(t, ":{\"content_type\":");
 	json_text_string(t, type->value, type->len);
-	if (wire_utf8((const uint8_t *)body->value, body->len)) {
+	if (is_text(body)) {
 		json_text_raw(t, ",\"body\":");
 		json_text_string(t, body->value, body->len);
 	} else {
@@ -295,7 +308,7 @@ static int
 get_attributes(struct report *p, struct attributes *a, int described)
 {
 	struct record_entry e;
-	size_t pos = 0;
+	size_t pos = 0, bytes = 0;
 
 	a->count = 0;
 	if (!described)
@@ -303,6 +316,9 @@ get_attributes(struct report *p, struct attributes *a, int described)
 	while (a->count < FLEET_ATTRIBUTES && record_next(p->r, &pos, KEY_ATTRIBUTE, &e)) {
 		if (!wire_utf8((const uint8_t *)e.value, e.len) || e.len > 4 * KIB)
 			return error_set(p->err, "an attribute that is too long or not UTF-8");
+		bytes += e.len;
+		if (bytes > LIMIT_HUB_ATTRIBUTES)
+			break; /* the whole description shows the others */
 		a->text[a->count] = NULL;
 		a->list[a->count++] = (struct bytes){e.value, e.len};
 	}

@@ -140,7 +140,9 @@ take_setup(struct front *f, struct error *err)
 	f->silence_s = (uint32_t)record_u64(&f->setup.record, SETUP_SILENCE, 90);
 	f->rules = (struct server_rules){"/v1/opamp",
 	    (size_t)record_u64(&f->setup.record, SETUP_MESSAGE_LIMIT, LIMIT_HUB_MESSAGE), 256 * KIB,
-	    HEAD_MS, BODY_MS, f->silence_s * 1500, CLOSE_MS, gzip_inflate, gzip_deflate};
+	    HEAD_MS, BODY_MS, f->silence_s * 1500, CLOSE_MS, gzip_inflate, gzip_deflate,
+	    &f->budget};
+	f->budget.most = LIMIT_HUB_UNFINISHED;
 	while (record_next(&f->setup.record, &pos, SETUP_CUSTOM, &e)) {
 		char **more = realloc(f->custom, (f->custom_count + 1) * sizeof(*more));
 

@@ -21,6 +21,8 @@
 #define FRONT_RESEND_S 30         /* an offer that nothing came of goes into an answer again */
 #define FRONT_BUSY_S   30         /* retry_info when the store cannot keep up (ER-05) */
 #define FRONT_FLIGHT   (32 * MIB) /* offers on their way to agents that have not read them yet */
+#define FRONT_STUCK_S  5          /* an offer that is not read for so long holds up nobody else */
+#define FRONT_PENDING  (16 * MIB) /* frames that the store has not taken: no more reports for now */
 
 struct front;
 
@@ -48,15 +50,17 @@ struct conversation {
 	struct front *front;
 	struct peer *peer; /* NULL: HTTP, between two requests */
 	STAILQ_HEAD(queue, queued) queue;
+	size_t queued_len;
 	uint8_t *settings; /* packed, to be offered */
 	size_t settings_len, flight;
 	uint64_t sequence, capabilities;
 	uint32_t number, serial;
 	uint32_t due, offered; /* configuration's number; the one that went out last */
 	uint32_t offered_s, heard_s, alive_s, twin_by_s;
+	uint32_t flight_s; /* since when `flight` has not been read */
 	uint8_t uid[16];
 	unsigned websocket : 1, begun : 1, waiting : 1, told : 1, heard : 1, left : 1, pinged : 1,
-	    restart : 1, queued_due : 1, twin : 1, over : 1;
+	    restart : 1, queued_due : 1, twin : 1, over : 1, unread : 1;
 };
 
 struct front_config { /* what OFFERs name */
@@ -76,12 +80,13 @@ struct front {
 	struct setup setup;
 	struct frames *frames;
 	struct server_rules rules;
+	struct server_budget budget;
 	struct ssl_ctx_st *tls;
 	struct event *accepting, *tick, *pushing, *ending;
 	int listener;
 	uint64_t max_agents;
 	uint32_t silence_s; /* without a word: is it there?  Half as long again: no */
-	size_t peers, flight;
+	size_t peers, conversations, flight;
 	uint32_t last_number, now_s;
 	LIST_HEAD(peer_list, peer) all_peers;
 	LIST_HEAD(conversation_list, conversation) numbers[FRONT_BUCKETS], uids[FRONT_BUCKETS];
@@ -126,6 +131,8 @@ int answer_frame(
 /* Offers go out as long as not too much is on its way. */
 void answer_push(struct front *f);
 void answer_drained(struct peer *p);
+/* What was on its way to it is read, or lost. */
+void answer_landed(struct conversation *c);
 void answer_flush_sent(struct front *f);
 void answer_forget(struct conversation *c);
 

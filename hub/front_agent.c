@@ -10,8 +10,6 @@
 #include "privsep/log.h"
 #include "wire/wire.h"
 
-#define PENDING_HIGH (16 * MIB) /* frames that the store has not taken: no more reports for now */
-
 typedef Opamp__Proto__V1__AgentToServer Report;
 
 /* ---- finding and making */
@@ -42,10 +40,11 @@ static struct conversation *
 begin(struct peer *p, const uint8_t uid[16])
 {
 	struct front *f = p->front;
-	struct conversation *c = calloc(1, sizeof(*c));
+	struct conversation *c;
 
-	if (c == NULL)
+	if (f->conversations >= 2 * f->max_agents || (c = calloc(1, sizeof(*c))) == NULL)
 		return NULL;
+	f->conversations++;
 	c->front = f;
 	c->number = ++f->last_number;
 	c->websocket = server_is_websocket(p->server) != 0;
@@ -65,6 +64,9 @@ drop_queue(struct conversation *c)
 		STAILQ_REMOVE_HEAD(&c->queue, entry);
 		free(q);
 	}
+	c->queued_len = 0;
+	if (c->peer != NULL)
+		server_keeps(c->peer->server, 0);
 }
 
 void
@@ -85,6 +87,7 @@ conversation_end(struct conversation *c, const char *why)
 	drop_queue(c);
 	LIST_REMOVE(c, by_number);
 	LIST_REMOVE(c, by_uid);
+	c->front->conversations--;
 	free(c->settings);
 	free(c);
 }
@@ -232,6 +235,10 @@ act(struct conversation *c, const Report *m)
 
 	c->heard = 1;
 	c->heard_s = c->alive_s = c->front->now_s;
+	if (frames_pending(c->front->frames) > FRONT_PENDING) {
+		answer_error(c->peer, c->uid, 1, "the hub has too much to do");
+		return 0;
+	}
 	if (!first && !c->twin && m->sequence_num == c->sequence && c->sequence != 0) {
 		answer_send(c, 0, NULL); /* ER-06: seen before; answered, not acted on */
 		return 0;
@@ -255,25 +262,48 @@ act(struct conversation *c, const Report *m)
 	return 0;
 }
 
-/* The conversation that a message belongs to; NULL: out of memory. */
+/* A poller's conversation and the connection that it came by last: from now on apart. */
+static void
+part_from(struct conversation *c)
+{
+	struct peer *p = c->peer;
+
+	if (p == NULL)
+		return;
+	if (c->waiting || c->twin_by_s != 0)
+		server_refuse(p->server, 503, NULL); /* its answer will not come */
+	drop_queue(c);
+	answer_landed(c);
+	c->unread = 0;
+	c->waiting = 0;
+	c->peer = NULL;
+	p->conversation = NULL;
+}
+
+/* The conversation that a message belongs to; NULL: out of memory, or too many. */
 static struct conversation *
 conversation_of(struct peer *p, const uint8_t uid[16])
 {
 	struct conversation *c = p->conversation;
 
+	if (c != NULL && !c->websocket &&
+	    (server_is_websocket(p->server) || memcmp(c->uid, uid, 16) != 0)) {
+		part_from(c);
+		c = NULL;
+	}
 	if (server_is_websocket(p->server)) {
 		if (c != NULL && memcmp(c->uid, uid, 16) != 0) { /* it took the uid we gave it */
-			p->conversation = NULL;
-			c->peer = NULL;
 			conversation_end(c, "the agent goes on under another uid");
 			c = NULL;
 		}
 		if (c == NULL)
 			c = begin(p, uid);
-	} else {
+	} else if (c == NULL) {
 		c = find_uid(p->front, uid, NULL);
 		if (c == NULL || c->websocket)
 			c = begin(p, uid);
+		else
+			part_from(c);
 	}
 	if (c != NULL) {
 		c->peer = p;
@@ -292,7 +322,9 @@ put_aside(struct conversation *c, const uint8_t *data, size_t len)
 	q->len = len;
 	memcpy(q->data, data, len);
 	STAILQ_INSERT_TAIL(&c->queue, q, entry);
+	c->queued_len += len;
 	server_hold(c->peer->server);
+	server_keeps(c->peer->server, c->queued_len);
 	return 0;
 }
 
@@ -358,14 +390,12 @@ agent_message(struct peer *p, const uint8_t *data, size_t len)
 		return 0;
 	}
 	c = conversation_of(p, uid);
-	if (c == NULL)
-		log_error("a conversation with an agent: out of memory");
-	else if (!c->begun && check_twin(c))
-		r = put_aside(c, data, len);
-	else if (frames_pending(p->front->frames) > PENDING_HIGH) {
-		answer_error(p, c->uid, 1, "the hub has too much to do");
+	if (c == NULL) {
+		answer_error(p, uid, 1, "the hub has too many agents");
 		r = 0;
-	} else
+	} else if (!c->begun && check_twin(c))
+		r = put_aside(c, data, len);
+	else
 		r = act(c, (const Report *)m);
 	wire_free(m);
 	return r;
@@ -386,6 +416,8 @@ conversation_go_on(struct conversation *c)
 
 	while (r == 0 && !c->waiting && c->peer != NULL && (q = STAILQ_FIRST(&c->queue)) != NULL) {
 		STAILQ_REMOVE_HEAD(&c->queue, entry);
+		c->queued_len -= q->len;
+		server_keeps(c->peer->server, c->queued_len);
 		r = take(c, q->data, q->len);
 		free(q);
 	}
@@ -406,14 +438,28 @@ agent_closed(struct peer *p, const char *why)
 
 	if (c == NULL)
 		return;
-	if (!c->websocket && !c->left) { /* it will poll again */
-		c->peer = NULL;
-		c->waiting = 0;
-		drop_queue(c);
-		p->conversation = NULL;
+	if (!c->websocket && !c->left && c->begun) { /* it will poll again */
+		part_from(c);
 		return;
 	}
 	conversation_end(c, c->left ? "the agent said goodbye" : why);
+}
+
+/* Who does not read what it is offered holds up nobody else, and is sent away in the end.  1: it was. */
+static int
+is_deaf(struct conversation *c)
+{
+	uint32_t since = c->front->now_s - c->flight_s;
+
+	if (c->flight != 0 && since >= FRONT_STUCK_S) {
+		answer_landed(c); /* the connections' budget bounds it still */
+		c->unread = 1;
+	}
+	if (!c->unread || c->peer == NULL || since <= LIMIT_HUB_UNREAD_MS / 1000)
+		return 0;
+	server_leave(c->peer->server, 1008, "what you are offered is not read");
+	conversation_end(c, "it does not read what it is offered");
+	return 1;
 }
 
 /* 1: another conversation may be gone with it. */
@@ -422,10 +468,16 @@ tick_one(struct conversation *c)
 {
 	uint32_t silent = c->front->now_s - c->alive_s;
 
+	if (is_deaf(c))
+		return 1;
 	if (c->twin_by_s != 0) {
 		if (c->front->now_s < c->twin_by_s)
 			return 0;
 		old_is_dead(c);
+		return 1;
+	}
+	if (!c->begun && c->peer == NULL) {
+		conversation_end(c, "it never began");
 		return 1;
 	}
 	if (!c->begun || c->waiting)

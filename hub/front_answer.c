@@ -94,6 +94,15 @@ tell(struct conversation *c, uint32_t frame, uint32_t what, const char *why)
 
 /* ---- answers */
 
+static void
+queue_due(struct conversation *c)
+{
+	if (c->queued_due || !c->websocket)
+		return;
+	c->queued_due = 1;
+	TAILQ_INSERT_TAIL(&c->front->due, c, due_entry);
+}
+
 /* body: what stands packed already, joined to m.  -1: not sent. */
 static int
 send_to(struct conversation *c, const Answer *m, const uint8_t *body, size_t len)
@@ -134,7 +143,7 @@ accepts_config(const struct conversation *c)
 static struct front_config *
 offer_due(struct conversation *c)
 {
-	if (c->due == 0 || !accepts_config(c))
+	if (c->due == 0 || c->unread || !accepts_config(c))
 		return NULL;
 	if (c->offered == c->due && c->front->now_s - c->offered_s < FRONT_RESEND_S)
 		return NULL;
@@ -146,6 +155,8 @@ offer_went(struct conversation *c, const struct front_config *k)
 {
 	c->offered = k->number;
 	c->offered_s = c->front->now_s;
+	if (c->flight == 0)
+		c->flight_s = c->front->now_s;
 	c->flight += k->len;
 	c->front->flight += k->len;
 	sent(c, k->number);
@@ -179,6 +190,11 @@ answer_send(struct conversation *c, uint64_t flags, const uint8_t *new_uid)
 
 	if (restart_instead(c))
 		return;
+	if (k != NULL && c->front->flight >= FRONT_FLIGHT) {
+		queue_due(
+		    c); /* it has its turn when others have read theirs; a poller asks again */
+		k = NULL;
+	}
 	m.flags = flags;
 	if (new_uid != NULL) {
 		id.new_instance_uid.data = (uint8_t *)(uintptr_t)new_uid;
@@ -247,23 +263,24 @@ answer_error(struct peer *p, const uint8_t *uid, int unavailable, const char *wh
 
 /* ---- offers that go out by themselves */
 
-static void
-queue_due(struct conversation *c)
-{
-	if (c->queued_due || !c->websocket)
-		return;
-	c->queued_due = 1;
-	TAILQ_INSERT_TAIL(&c->front->due, c, due_entry);
-}
-
 void
 answer_forget(struct conversation *c)
 {
 	if (c->queued_due)
 		TAILQ_REMOVE(&c->front->due, c, due_entry);
 	c->queued_due = 0;
+	answer_landed(c);
+}
+
+void
+answer_landed(struct conversation *c)
+{
+	if (c->flight == 0)
+		return;
 	c->front->flight -= c->flight;
 	c->flight = 0;
+	if (!TAILQ_EMPTY(&c->front->due))
+		event_active(c->front->pushing, 0, 0);
 }
 
 void
@@ -271,12 +288,12 @@ answer_drained(struct peer *p)
 {
 	struct conversation *c = p->conversation;
 
-	if (c == NULL || c->flight == 0)
+	if (c == NULL)
 		return;
-	p->front->flight -= c->flight;
-	c->flight = 0;
-	if (!TAILQ_EMPTY(&p->front->due))
-		event_active(p->front->pushing, 0, 0);
+	answer_landed(c);
+	if (c->unread && c->due != 0) /* meanwhile another may have become due */
+		queue_due(c);
+	c->unread = 0;
 }
 
 /* What thousands of agents answer at once would only wait here: they get their offers as the store keeps up. */

@@ -15,17 +15,21 @@
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 
+#include "privsep/child.h"
+#include "json_read.h"
 #include "privsep/log.h"
 #include "server_tls.h"
 #include "web_inside.h"
 #include "wire/wire.h"
 
-#define HEAD_S       10
+#define HEAD_S       10 /* for each step as a whole, however little by little it comes */
 #define BODY_S       60
+#define ANSWER_S     120
 #define IDLE_S       60
 #define LINGER_S     2
+#define SMALL_BODY   (64 * KIB)
 #define OUTPUT_HIGH  (1 * MIB)
-#define STREAM_MOST  (4 * MIB) /* a watcher that does not read is dropped */
+#define STREAM_MOST  (5 * MIB) /* a watcher that does not read is dropped */
 #define ACCEPTS_TURN 16
 
 /* What every answer carries: the page loads from here alone, runs nothing else, is framed by nobody. */
@@ -37,6 +41,8 @@
 	"Cross-Origin-Opener-Policy: same-origin\r\nCross-Origin-Resource-Policy: same-origin\r\n" \
 	"Cache-Control: no-store\r\n"
 
+#define NO_ROOM "{\"error\":{\"what\":\"too many long answers are not read: try again later\"}}"
+
 struct web_connection {
 	LIST_ENTRY(web_connection) entry;
 	struct web *web;
@@ -44,14 +50,26 @@ struct web_connection {
 	struct sockaddr_storage from;
 	struct http_head head;
 	size_t body;
-	unsigned reading_body : 1, keep : 1, last : 1, streaming : 1, answered : 1, shut : 1;
+	uint64_t until_ms;       /* the step has to be done by then; 0: no limit */
+	char author[WEB_AUTHOR]; /* of the request that is being read */
+	unsigned reading_body : 1, keep : 1, last : 1, streaming : 1, answered : 1, shut : 1,
+	    doomed : 1, writing : 1;
 };
+
+static void
+body_ends(struct web_connection *c)
+{
+	if (c->reading_body)
+		c->web->bodies -= c->body;
+	c->reading_body = 0;
+}
 
 static void
 drop(struct web_connection *c)
 {
 	struct web *w = c->web;
 
+	body_ends(c);
 	LIST_REMOVE(c, entry);
 	w->connections--;
 	w->watchers -= c->streaming;
@@ -61,12 +79,31 @@ drop(struct web_connection *c)
 		(void)event_add(w->accepting, NULL);
 }
 
+/* So long for the step that it is in; 0: for ever. */
 static void
-allow(struct web_connection *c, int seconds)
+allow(struct web_connection *c, unsigned seconds)
 {
-	const struct timeval read = {seconds, 0}, write = {BODY_S, 0};
+	c->until_ms = seconds == 0 ? 0 : now_ms() + 1000ull * seconds;
+}
 
-	bufferevent_set_timeouts(c->bev, seconds == 0 ? NULL : &read, &write);
+static size_t
+unread(const struct web_connection *c)
+{
+	return evbuffer_get_length(bufferevent_get_output(c->bev));
+}
+
+/* May so many bytes more wait for clients that do not read? */
+static int
+has_room(const struct web *w, size_t len)
+{
+	const struct web_connection *c;
+	size_t all = 0;
+
+	if (len <= SMALL_BODY)
+		return 1;
+	LIST_FOREACH (c, &w->all, entry)
+		all += unread(c);
+	return all == 0 || all + len <= LIMIT_HUB_WEB_ANSWERS;
 }
 
 /* ---- answers */
@@ -98,7 +135,15 @@ web_reply_headers(struct web_request *q, int status, const char *headers, const 
 	struct web_connection *c = q->connection;
 	struct evbuffer *out = bufferevent_get_output(c->bev);
 
-	c->answered = 1;
+	if (!has_room(q->web, len)) {
+		status = 503;
+		headers = "Retry-After: 10\r\n";
+		type = "application/json";
+		data = NO_ROOM;
+		len = sizeof(NO_ROOM) - 1;
+	}
+	c->answered = c->writing = 1;
+	allow(c, ANSWER_S);
 	if (status >= 400)
 		q->web->refused++;
 	(void)evbuffer_add_printf(
@@ -169,9 +214,10 @@ web_begin_stream(struct web_request *q)
 void
 web_stream_send(struct web_connection *c, const void *data, size_t len)
 {
-	if (evbuffer_get_length(bufferevent_get_output(c->bev)) > STREAM_MOST)
-		drop(c);
-	else
+	/* dropped by the tick: whoever calls us is not done with it */
+	if (unread(c) + len > STREAM_MOST)
+		c->doomed = 1;
+	if (!c->doomed)
 		(void)bufferevent_write(c->bev, data, len);
 }
 
@@ -243,11 +289,16 @@ json_t *
 web_body(struct web_request *q)
 {
 	json_error_t fault;
-	json_t *j = json_loadb(q->body, q->body_len, JSON_REJECT_DUPLICATES, &fault);
+	int too_large;
+	json_t *j = json_read(q->body, q->body_len, JSON_REJECT_DUPLICATES, &fault, &too_large);
 	char safe[JSON_ERROR_TEXT_LENGTH * 4];
 
 	if (j != NULL)
 		return j;
+	if (too_large) {
+		web_fault(q, 413, "the body has too many values");
+		return NULL;
+	}
 	(void)log_escape(safe, sizeof(safe), fault.text, strlen(fault.text));
 	web_json(q, 400,
 	    json_pack("{s:{s:s, s:i, s:i}}", "error", "what", safe, "line", fault.line, "column",
@@ -269,28 +320,53 @@ read_target(struct web_request *q, const char *target)
 	return 0;
 }
 
+/* The request that the head begins; -1: it was answered by 400. */
+static int
+begin_request(struct web_request *q, struct web_connection *c)
+{
+	const struct http_head *h = &c->head;
+
+	*q = (struct web_request){.web = c->web, .connection = c, .secure = c->web->tls != NULL};
+	q->method = strcmp(h->method, "GET") == 0      ? METHOD_GET
+		    : strcmp(h->method, "POST") == 0   ? METHOD_POST
+		    : strcmp(h->method, "DELETE") == 0 ? METHOD_DELETE
+						       : METHOD_OTHER;
+	c->answered = 0;
+	if (read_target(q, h->target) == 0)
+		return 0;
+	web_fault(q, 400, "the path or query is not as it must be");
+	return -1;
+}
+
+/* Before a byte of a body is kept: is it to be read?  -1: it was answered, and nothing more is read. */
+static int
+admit(struct web_connection *c)
+{
+	struct web_request q;
+
+	c->web->requests++;
+	if (begin_request(&q, c) == -1)
+		return -1;
+	if (web_allow(&q, &c->head, (const struct sockaddr *)&c->from) != 0)
+		return -1;
+	memcpy(c->author, q.author, sizeof(c->author));
+	return 0;
+}
+
 static void
 act(struct web_connection *c, const char *body)
 {
-	struct web_request q = {.web = c->web,
-	    .connection = c,
-	    .body = body,
-	    .body_len = c->body,
-	    .secure = c->web->tls != NULL};
-	const struct http_head *h = &c->head;
-	const char *last = http_get(h, "Last-Event-ID");
+	const char *last = http_get(&c->head, "Last-Event-ID");
+	struct web_request q;
 
-	q.method = strcmp(h->method, "GET") == 0      ? METHOD_GET
-		   : strcmp(h->method, "POST") == 0   ? METHOD_POST
-		   : strcmp(h->method, "DELETE") == 0 ? METHOD_DELETE
-						      : METHOD_OTHER;
-	c->answered = 0;
-	c->web->requests++;
+	if (begin_request(&q, c) == -1)
+		return;
+	q.body = body;
+	q.body_len = c->body;
+	memcpy(q.author, c->author, sizeof(q.author));
 	if (last != NULL && api_number(last, &q.last_event) == -1)
 		q.last_event = 0;
-	if (read_target(&q, h->target) == -1)
-		web_fault(&q, 400, "the path or query is not as it must be");
-	else if (web_allow(&q, h, (const struct sockaddr *)&c->from) == 0 && !web_static(&q))
+	if (!web_static(&q))
 		api_request(&q);
 	if (!c->answered)
 		web_fault(&q, 500, "the request was not answered");
@@ -304,6 +380,37 @@ refuse(struct web_connection *c, int status, const char *what)
 
 	c->keep = 0;
 	web_fault(&q, status, "%s", what);
+}
+
+/* The head is read: what of the body may come. */
+static void
+begin_body(struct web_connection *c)
+{
+	const struct http_head *h = &c->head;
+	size_t body = h->length < 0 ? 0 : (size_t)h->length;
+
+	if (h->chunked)
+		refuse(c, 411, "a body needs Content-Length");
+	else if (h->length > (int64_t)LIMIT_HUB_CONFIG)
+		refuse(c, 413, "the body is longer than the hub takes");
+	else if (body > SMALL_BODY && c->web->bodies + body > LIMIT_HUB_WEB_BODIES)
+		refuse(c, 503, "too many long requests are under way: try again later");
+	else {
+		c->keep = !http_has_token(h, "Connection", "close");
+		if (body > 0) /* unread it cannot be: what follows would be taken for a request */
+			c->keep = 0;
+		if (admit(c) == -1)
+			return;
+		c->keep = !http_has_token(h, "Connection", "close");
+		c->body = body;
+		c->reading_body = 1;
+		c->web->bodies += body;
+		bufferevent_setwatermark(c->bev, EV_READ, c->body, c->body + LIMIT_HTTP_HEAD);
+		allow(c, BODY_S);
+		if (http_has_token(h, "Expect", "100-continue"))
+			(void)evbuffer_add_printf(
+			    bufferevent_get_output(c->bev), "HTTP/1.1 100 Continue\r\n\r\n");
+	}
 }
 
 static int
@@ -329,20 +436,7 @@ take_head(struct web_connection *c)
 		return 1;
 	}
 	(void)evbuffer_drain(in, used);
-	c->keep = !http_has_token(h, "Connection", "close");
-	if (h->chunked)
-		refuse(c, 411, "a body needs Content-Length");
-	else if (h->length > (int64_t)LIMIT_HUB_CONFIG)
-		refuse(c, 413, "the body is longer than the hub takes");
-	else {
-		c->body = h->length < 0 ? 0 : (size_t)h->length;
-		c->reading_body = 1;
-		bufferevent_setwatermark(c->bev, EV_READ, c->body, c->body + LIMIT_HTTP_HEAD);
-		allow(c, BODY_S);
-		if (http_has_token(h, "Expect", "100-continue"))
-			(void)evbuffer_add_printf(
-			    bufferevent_get_output(c->bev), "HTTP/1.1 100 Continue\r\n\r\n");
-	}
+	begin_body(c);
 	return 1;
 }
 
@@ -361,10 +455,8 @@ take_body(struct web_connection *c)
 	else
 		act(c, data);
 	(void)evbuffer_drain(in, c->body);
-	c->reading_body = 0;
+	body_ends(c);
 	bufferevent_setwatermark(c->bev, EV_READ, 0, LIMIT_HTTP_HEAD);
-	if (!c->streaming)
-		allow(c, IDLE_S);
 	return 1;
 }
 
@@ -401,7 +493,9 @@ on_written(struct bufferevent *bev, void *arg)
 		c->shut = 1;
 		(void)shutdown(bufferevent_getfd(bev), SHUT_WR);
 		allow(c, LINGER_S);
-	}
+	} else if (c->writing && !c->streaming && !c->reading_body)
+		allow(c, evbuffer_get_length(bufferevent_get_input(bev)) == 0 ? IDLE_S : HEAD_S);
+	c->writing = 0;
 	(void)bufferevent_enable(bev, EV_READ);
 	on_read(bev, arg);
 }
@@ -440,6 +534,28 @@ take(struct web *w, int fd, const struct sockaddr_storage *from)
 	(void)bufferevent_enable(c->bev, EV_READ | EV_WRITE);
 }
 
+/*
+ * The oldest of those that ask for nothing goes, or else the one that has been at its request for
+ * longest: slow and idle ones do not keep others out.
+ */
+static int
+make_room(struct web *w)
+{
+	struct web_connection *c, *idle = NULL, *slow = NULL;
+
+	LIST_FOREACH (c, &w->all, entry) { /* the newest stand first */
+		if (c->streaming)
+			continue;
+		slow = c;
+		if (!c->reading_body && (unread(c) == 0 || c->last))
+			idle = c;
+	}
+	if (slow == NULL)
+		return -1;
+	drop(idle != NULL ? idle : slow);
+	return 0;
+}
+
 static void
 on_accept(evutil_socket_t fd, short what, void *arg)
 {
@@ -450,7 +566,7 @@ on_accept(evutil_socket_t fd, short what, void *arg)
 
 	(void)what;
 	while (turns-- > 0) {
-		if (w->connections >= WEB_CONNECTIONS) {
+		if (w->connections >= WEB_CONNECTIONS && make_room(w) == -1) {
 			(void)event_del(w->accepting); /* until one is dropped */
 			return;
 		}
@@ -466,9 +582,19 @@ on_accept(evutil_socket_t fd, short what, void *arg)
 static void
 on_tick(evutil_socket_t fd, short what, void *arg)
 {
+	struct web *w = arg;
+	struct web_connection *c, *next;
+	uint64_t now = now_ms();
+
 	(void)fd;
 	(void)what;
-	stream_tick(arg);
+	stream_tick(w);
+	for (c = LIST_FIRST(&w->all); c != NULL; c = next) {
+		next = LIST_NEXT(c, entry);
+		if (c->doomed || (c->until_ms != 0 && c->until_ms <= now))
+			drop(c);
+	}
+	(void)event_add(w->accepting, NULL);
 }
 
 struct web *

@@ -58,6 +58,7 @@ struct web {
 	struct stream *stream;
 	struct web_rate rates[WEB_RATES];
 	uint64_t requests, refused;
+	size_t bodies;          /* bytes of requests that are under way */
 	uint8_t cookie_key[32]; /* new for each start */
 };
 
@@ -81,7 +82,7 @@ json_t *web_body(struct web_request *q);
 
 /* ---- web_auth.c */
 
-/* May this request be acted on?  0, or the status that was answered. */
+/* Before its body is read: may this request be acted on?  0, or the status that was answered. */
 int web_allow(struct web_request *q, const struct http_head *h, const struct sockaddr *from);
 /* POST /api/v1/session */
 void web_session(struct web_request *q);

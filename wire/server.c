@@ -28,6 +28,7 @@ enum state {
 };
 
 struct server_connection {
+	LIST_ENTRY(server_connection) holder;
 	struct bufferevent *bev;
 	const struct server_rules *rules;
 	const struct server_callbacks *cb;
@@ -36,10 +37,15 @@ struct server_connection {
 	struct event *late; /* runs what is due outside of the owner's call */
 	const char *why;
 	enum state state;
-	size_t body;                  /* its length */
+	size_t body, kept, counted;   /* body: its length; counted: of the budget */
 	struct server_chunks *chunks; /* or it comes in chunks */
 	unsigned gzip_body : 1, gzip_ok : 1, keep : 1, held : 1, paused : 1, shut : 1, busy : 1,
-	    freed : 1;
+	    freed : 1, spoke : 1;
+	enum {
+		LIMIT_NONE,
+		LIMIT_FIRST,
+		LIMIT_MESSAGE
+	} limit; /* which time a WebSocket has */
 };
 
 static void process(struct server_connection *c);
@@ -56,8 +62,24 @@ allow(struct server_connection *c, uint64_t ms)
 }
 
 static void
+count(struct server_connection *c, size_t bytes)
+{
+	struct server_budget *b = c->rules->budget;
+
+	if (b == NULL || bytes == c->counted)
+		return;
+	if (c->counted == 0)
+		LIST_INSERT_HEAD(&b->holders, c, holder);
+	else if (bytes == 0)
+		LIST_REMOVE(c, holder);
+	b->used += bytes - c->counted;
+	c->counted = bytes;
+}
+
+static void
 release(struct server_connection *c)
 {
+	count(c, 0);
 	ws_free(c->ws);
 	server_chunks_free(c->chunks);
 	event_free(c->late);
@@ -71,6 +93,7 @@ end(struct server_connection *c, const char *why)
 	if (c->state == STATE_OVER)
 		return;
 	c->state = STATE_OVER;
+	count(c, 0);
 	(void)bufferevent_disable(c->bev, EV_READ | EV_WRITE);
 	(void)event_del(c->late);
 	c->cb->closed(c->ctx, why);
@@ -119,6 +142,75 @@ refuse(struct server_connection *c, int status, const char *headers)
 	finish(c, "a request was refused");
 }
 
+/* ---- the budget */
+
+static struct server_connection *
+largest(const struct server_budget *b)
+{
+	struct server_connection *c, *most = LIST_FIRST(&b->holders);
+
+	LIST_FOREACH (c, &b->holders, holder)
+		if (c->counted > most->counted)
+			most = c;
+	return most;
+}
+
+/* It holds more than anybody else: what it holds is thrown away, and it may come back later. */
+static void
+give_up(struct server_connection *c)
+{
+	struct evbuffer *in = bufferevent_get_input(c->bev);
+
+	count(c, 0);
+	c->rules->budget->refused++;
+	fault(c, "refused: the messages that are not whole need too much memory");
+	if (c->state == STATE_WEBSOCKET) {
+		ws_refuse(c->ws, 1013, "too much memory is needed now: try again later");
+		finish(c, "it needed too much memory");
+	} else if (c->state == STATE_BODY || c->state == STATE_ASKED) {
+		if (c->state == STATE_BODY) { /* else the owner looks at it */
+			server_chunks_free(c->chunks);
+			c->chunks = NULL;
+		}
+		refuse(c, 503, "Retry-After: 30\r\n");
+	} else {
+		c->why = "it did not read our answers";
+		c->state = STATE_LAST;
+		allow(c, 1);
+	}
+	if (c->busy)
+		return; /* who calls us sees to the rest */
+	(void)evbuffer_drain(in, evbuffer_get_length(in));
+	c->paused =
+	    0; /* what still comes is thrown away: unread, it would take our answer with it */
+	(void)bufferevent_enable(c->bev, EV_READ);
+}
+
+static void
+account(struct server_connection *c)
+{
+	struct server_budget *b = c->rules->budget;
+	size_t bytes = c->kept + evbuffer_get_length(bufferevent_get_output(c->bev));
+
+	if (b == NULL || c->state == STATE_OVER || c->state == STATE_LAST)
+		return;
+	if (c->ws != NULL)
+		bytes += ws_memory(c->ws);
+	else
+		bytes += evbuffer_get_length(bufferevent_get_input(c->bev)) +
+			 server_chunks_memory(c->chunks);
+	count(c, bytes > SERVER_FREE ? bytes : 0);
+	while (b->used > b->most)
+		give_up(largest(b));
+}
+
+void
+server_keeps(struct server_connection *c, size_t bytes)
+{
+	c->kept = bytes;
+	account(c);
+}
+
 /* ---- messages */
 
 static int
@@ -129,6 +221,7 @@ on_message(void *ctx, const uint8_t *data, size_t len)
 	struct error err;
 	size_t body_len;
 
+	c->spoke = 1;
 	if (wire_frame(data, len, &body, &body_len, &err) == -1)
 		return c->cb->malformed(c->ctx, err.text);
 	return c->cb->message(c->ctx, body, body_len);
@@ -259,6 +352,7 @@ server_answer(
 		    (data = evbuffer_pullup(whole, -1)) != NULL)
 			r = ws_send(c->ws, data, sizeof(header) + head_len, body, len);
 		evbuffer_free(whole);
+		account(c);
 		return r;
 	}
 	if (c->state != STATE_ASKED)
@@ -283,14 +377,17 @@ server_answer(
 	if (c->keep) {
 		c->state = STATE_HEAD;
 		allow(c, c->rules->idle_ms);
-	} else
+	} else {
 		finish(c, "it wanted no more requests");
+		allow(c, c->rules->body_ms); /* it may be long */
+	}
 	if (!c->busy && evbuffer_get_length(bufferevent_get_input(c->bev)) > 0)
 		event_active(c->late, EV_READ, 0); /* the next request is here already */
 out:
 	free(packed);
 	if (whole != NULL)
 		evbuffer_free(whole);
+	account(c);
 	return r;
 }
 
@@ -340,9 +437,7 @@ begin_post(struct server_connection *c, const struct http_head *h)
 		return;
 	}
 	c->body = (size_t)h->length;
-	/* the whole body before the next call: nothing of it can be used earlier */
-	bufferevent_setwatermark(
-	    c->bev, EV_READ, c->body, c->body > INPUT_HIGH ? c->body : INPUT_HIGH);
+	bufferevent_setwatermark(c->bev, EV_READ, 0, c->body > INPUT_HIGH ? c->body : INPUT_HIGH);
 }
 
 static void
@@ -375,7 +470,8 @@ begin_websocket(struct server_connection *c, const struct http_head *h)
 		return;
 	}
 	c->state = STATE_WEBSOCKET;
-	allow(c, 0);
+	c->limit = LIMIT_FIRST;
+	allow(c, c->rules->head_ms);
 	c->cb->opened(c->ctx);
 }
 
@@ -477,6 +573,19 @@ set_reading(struct server_connection *c)
 		(void)bufferevent_enable(c->bev, EV_READ);
 }
 
+/* A message that begins has to be whole in time: nobody keeps our memory for ever. */
+static void
+limit_message(struct server_connection *c)
+{
+	int midway = ws_midway(c->ws);
+
+	if (ws_state(c->ws) != WS_OPEN || (!midway && !c->spoke) ||
+	    c->limit == (midway ? LIMIT_MESSAGE : LIMIT_NONE))
+		return;
+	c->limit = midway ? LIMIT_MESSAGE : LIMIT_NONE;
+	allow(c, midway ? c->rules->body_ms : 0);
+}
+
 static void
 process(struct server_connection *c)
 {
@@ -492,8 +601,12 @@ process(struct server_connection *c)
 		release(c);
 		return;
 	}
-	if (c->state == STATE_WEBSOCKET && evbuffer_get_length(bufferevent_get_input(c->bev)) == 0)
-		ws_rest(c->ws);
+	if (c->state == STATE_WEBSOCKET) {
+		if (evbuffer_get_length(bufferevent_get_input(c->bev)) == 0)
+			ws_rest(c->ws);
+		limit_message(c);
+	}
+	account(c);
 	set_reading(c);
 }
 
@@ -519,7 +632,7 @@ on_written(struct bufferevent *bev, void *arg)
 		if (bufferevent_getfd(c->bev) >= 0)
 			(void)shutdown(bufferevent_getfd(c->bev), SHUT_WR);
 	}
-	if (c->cb->drained != NULL && c->state == STATE_WEBSOCKET) {
+	if (c->cb->drained != NULL && (c->state == STATE_WEBSOCKET || c->state == STATE_HEAD)) {
 		c->busy = 1;
 		c->cb->drained(c->ctx);
 		c->busy = 0;

@@ -5,13 +5,16 @@
  *
  * Bounded: the head (http.h), the body (max_message, before a byte of it is kept; also what it
  * inflates to), time for each step, and what the peer does not read of our answers (output_high:
- * no more is read from it).
+ * no more is read from it).  What all connections together hold of messages that are not whole, that
+ * wait for their turn, or that the peers do not read is bounded by a budget that they share: when it
+ * is used up, the connection that holds most is refused (1013, 503), and small ones go on.
  */
 #ifndef WIRE_SERVER_H
 #define WIRE_SERVER_H
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include "http.h"
 #include "privsep/error.h"
@@ -19,11 +22,21 @@
 struct bufferevent;
 struct server_connection;
 
+#define SERVER_FREE (64 * 1024) /* bytes of a connection that are not counted */
+
+struct server_budget { /* zero but for most */
+	size_t most, used;
+	uint64_t refused;
+	LIST_HEAD(server_holders, server_connection) holders; /* that hold more than SERVER_FREE */
+};
+
 struct server_rules { /* borrowed; the same for all connections */
 	const char *path;
 	size_t max_message; /* header of the framing included */
 	size_t output_high;
-	uint64_t head_ms, body_ms, idle_ms, close_ms; /* idle: between two plain requests */
+	/* head: also from the upgrade to the first message; body: for a message; idle: between two
+	 * plain requests */
+	uint64_t head_ms, body_ms, idle_ms, close_ms;
 	/*
 	 * Inflates a gzip body to at most `most` bytes: 0 and *data malloc'd; -1 broken; 1 too long.
 	 * NULL: a coded body is refused by 415.
@@ -31,6 +44,7 @@ struct server_rules { /* borrowed; the same for all connections */
 	int (*gunzip)(const void *body, size_t len, size_t most, char **data, size_t *out_len);
 	/* gzip of an answer, malloc'd; -1: send it as it is.  NULL: never. */
 	int (*gzip)(const void *body, size_t len, char **data, size_t *out_len);
+	struct server_budget *budget; /* NULL: none */
 };
 
 struct server_callbacks {
@@ -73,6 +87,9 @@ int server_answer(
 
 /* Plain HTTP: answers the request with that status, and ends the connection. */
 void server_refuse(struct server_connection *c, int status, const char *headers);
+
+/* So many bytes are kept by the owner for this connection: they count as if it held them. */
+void server_keeps(struct server_connection *c, size_t bytes);
 
 /* No further message is handed out until server_go_on. */
 void server_hold(struct server_connection *c);

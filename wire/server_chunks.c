@@ -56,6 +56,12 @@ server_chunks_body(struct server_chunks *c, size_t *len)
 	return evbuffer_pullup(c->kept, -1);
 }
 
+size_t
+server_chunks_memory(const struct server_chunks *c)
+{
+	return c == NULL ? 0 : evbuffer_get_length(c->kept);
+}
+
 void
 server_chunks_free(struct server_chunks *c)
 {

@@ -23,6 +23,8 @@ int server_chunks_take(struct server_chunks *c, struct evbuffer *in, struct erro
 /* The body so far; NULL with a length: out of memory. */
 unsigned char *server_chunks_body(struct server_chunks *c, size_t *len);
 
+size_t server_chunks_memory(const struct server_chunks *c); /* NULL is fine */
+
 void server_chunks_free(struct server_chunks *c);
 
 #endif

@@ -562,6 +562,26 @@ ws_peer_code(const struct ws *w)
 	return w->peer_code;
 }
 
+size_t
+ws_memory(const struct ws *w)
+{
+	return w->room;
+}
+
+int
+ws_midway(const struct ws *w)
+{
+	return w->in_frame || w->in_message;
+}
+
+void
+ws_refuse(struct ws *w, uint16_t code, const char *reason)
+{
+	if (!is_over(w))
+		(void)break_off(w, code, "%s", reason);
+	drop_message(w);
+}
+
 /* libwslay's context is some kilobytes: it is there while there are bytes for it. */
 static int
 with_frames(struct ws *w)

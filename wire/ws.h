@@ -90,6 +90,13 @@ void ws_rest(struct ws *w);
 /* The peer's close code (1005: none given), 0 while there was no Close frame of it. */
 uint16_t ws_peer_code(const struct ws *w);
 
+/* Memory that a message has which is not whole; and is there a part of a frame or message? */
+size_t ws_memory(const struct ws *w);
+int ws_midway(const struct ws *w);
+
+/* Over at once, as if the peer had broken the protocol: the memory is given back. */
+void ws_refuse(struct ws *w, uint16_t code, const char *reason);
+
 /* ---- the opening handshake (RFC 6455, section 4); in wskey.c, SHA-1 of its own */
 
 #define WSKEY_SIZE        25 /* base64 of 16 random bytes, terminated */
