@@ -140,8 +140,8 @@ take_setup(struct front *f, struct error *err)
 	f->silence_s = (uint32_t)record_u64(&f->setup.record, SETUP_SILENCE, 90);
 	f->rules = (struct server_rules){"/v1/opamp",
 	    (size_t)record_u64(&f->setup.record, SETUP_MESSAGE_LIMIT, LIMIT_HUB_MESSAGE), 256 * KIB,
-	    HEAD_MS, BODY_MS, f->silence_s * 1500, CLOSE_MS, gzip_inflate, gzip_deflate,
-	    &f->budget};
+	    HEAD_MS, BODY_MS, f->silence_s * 1500, CLOSE_MS, gzip_inflate, gzip_deflate, &f->budget,
+	    &f->pace};
 	f->budget.most = LIMIT_HUB_UNFINISHED;
 	while (record_next(&f->setup.record, &pos, SETUP_CUSTOM, &e)) {
 		char **more = realloc(f->custom, (f->custom_count + 1) * sizeof(*more));
@@ -167,6 +167,9 @@ begin(struct front *f, struct error *err)
 	if (f->base == NULL)
 		return error_set(err, "out of memory");
 	f->frames = frames_new(f->base, SETUP_FD_FRAMES, 0, &callbacks, f);
+	f->pace.each = 1;
+	if (pace_init(&f->pace, f->base) == -1)
+		return error_set(err, "out of memory");
 	f->tick = event_new(f->base, -1, EV_PERSIST, on_tick, f);
 	f->pushing = event_new(f->base, -1, 0, on_pushing, f);
 	f->ending = event_new(f->base, SETUP_FD_ALIVE, EV_READ, on_end, f);

@@ -16,13 +16,15 @@
 #include "setup.h"
 #include "wire/server.h"
 
-#define FRONT_BUCKETS  8192
-#define FRONT_TWIN_S   2          /* a pong within it: two agents with one uid */
-#define FRONT_RESEND_S 30         /* an offer that nothing came of goes into an answer again */
-#define FRONT_BUSY_S   30         /* retry_info when the store cannot keep up (ER-05) */
-#define FRONT_FLIGHT   (32 * MIB) /* offers on their way to agents that have not read them yet */
-#define FRONT_STUCK_S  5          /* an offer that is not read for so long holds up nobody else */
-#define FRONT_PENDING  (16 * MIB) /* frames that the store has not taken: no more reports for now */
+#define FRONT_BUCKETS      8192
+#define FRONT_TWIN_S       2          /* a pong within it: two agents with one uid */
+#define FRONT_RESEND_S     30         /* an offer that nothing came of goes into an answer again */
+#define FRONT_BUSY_S       30         /* retry_info when the store cannot keep up (ER-05) */
+#define FRONT_FLIGHT       (32 * MIB) /* offers on their way to agents that have not read them yet */
+#define FRONT_STORE_US     1000       /* about what a report costs the store, */
+#define FRONT_STORE_US_KIB 16         /* and each KiB of it */
+#define FRONT_STUCK_S      1 /* an offer that is not read for so long holds up nobody else */
+#define FRONT_PENDING      (16 * MIB) /* frames that the store has not taken: no more reports for now */
 
 struct front;
 
@@ -81,6 +83,7 @@ struct front {
 	struct frames *frames;
 	struct server_rules rules;
 	struct server_budget budget;
+	struct pace pace;
 	struct ssl_ctx_st *tls;
 	struct event *accepting, *tick, *pushing, *ending;
 	int listener;

@@ -167,7 +167,7 @@ put_origin(struct record_writer *w, const struct conversation *c)
 
 /* What the store is to know; the answer waits for its verdict. */
 static int
-report(struct conversation *c, const Report *m, unsigned flags)
+report(struct conversation *c, const Report *m, size_t len, unsigned flags)
 {
 	struct record_writer w = {0};
 	struct error err;
@@ -193,6 +193,7 @@ report(struct conversation *c, const Report *m, unsigned flags)
 		log_warn("%s", err.text);
 		return -1;
 	}
+	pace_charge(&c->front->pace, FRONT_STORE_US + len / KIB * FRONT_STORE_US_KIB);
 	c->begun = 1;
 	c->waiting = 1;
 	if (c->websocket)
@@ -227,7 +228,7 @@ custom(struct conversation *c, const Opamp__Proto__V1__CustomMessage *m)
 
 /* One message that is the conversation's, in its turn. */
 static int
-act(struct conversation *c, const Report *m)
+act(struct conversation *c, const Report *m, size_t len)
 {
 	unsigned flags = 0;
 	int first = !c->begun, news;
@@ -257,7 +258,7 @@ act(struct conversation *c, const Report *m)
 	if (m->custom_message != NULL && !first)
 		custom(c, m->custom_message);
 	if (news)
-		return report(c, m, flags);
+		return report(c, m, len, flags);
 	answer_send(c, 0, NULL);
 	return 0;
 }
@@ -340,7 +341,7 @@ take(struct conversation *c, const uint8_t *data, size_t len)
 		answer_error(c->peer, c->uid, 0, err.text);
 		return 0;
 	}
-	r = act(c, (const Report *)m);
+	r = act(c, (const Report *)m, len);
 	wire_free(m);
 	return r;
 }
@@ -396,7 +397,7 @@ agent_message(struct peer *p, const uint8_t *data, size_t len)
 	} else if (!c->begun && check_twin(c))
 		r = put_aside(c, data, len);
 	else
-		r = act(c, (const Report *)m);
+		r = act(c, (const Report *)m, len);
 	wire_free(m);
 	return r;
 }

@@ -15,6 +15,7 @@ static const struct syscall_rule syscalls[] = {
     POLICY_LOG,
     POLICY_EPOLL,
     CALL("epoll_ctl", "the loop"),
+    CALL1("clock_gettime", EQ(0, CLOCK_PROCESS_CPUTIME_ID), "what an agent's bytes cost"),
     CALL1("getrandom", EQ(2, 0), "uids, masks of TLS"),
     CALL1("futex", EQ(1, FUTEX_WAKE | FUTEX_PRIVATE_FLAG), "OpenSSL's locks",
 	UNSEEN("for what OpenSSL first needs after its start")),

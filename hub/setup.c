@@ -3,6 +3,7 @@
  */
 #include "setup.h"
 
+#include <malloc.h>
 #include <signal.h>
 #include <string.h>
 #include <strings.h>
@@ -15,6 +16,8 @@
 #include "privsep/limits.h"
 #include "privsep/log.h"
 #include "privsep/memfd.h"
+
+#define LARGE_BLOCK (128 * 1024)
 
 /* jansson's tables of names want chance, for which it would open a file when the first is made. */
 static void
@@ -35,6 +38,9 @@ setup_begin(struct setup *s, const char *name)
 
 	log_init(name, LOG_SINK_STDERR, LOG_LEVEL_INFO);
 	(void)signal(SIGPIPE, SIG_IGN);
+	/* what a large message needed goes back to the system, whatever was small beside it */
+	(void)mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
+	(void)mallopt(M_TRIM_THRESHOLD, LARGE_BLOCK);
 	seed_json();
 	child_prepare_libc();
 	if (memfd_read(SETUP_FD_RECORD, LIMIT_SETTINGS_RECORD, &s->data, &len, &err) == -1 ||

@@ -8,7 +8,7 @@
 
 #include "link_secret.h"
 #include "link_session.h"
-#include "pace.h"
+#include "wire/pace.h"
 
 struct link_server;
 

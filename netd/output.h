@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-#include "pace.h"
+#include "wire/pace.h"
 #include "privsep/child.h"
 
 struct output;

@@ -15,7 +15,7 @@
 #include <event2/buffer.h>
 #include <event2/event.h>
 
-#include "pace.h"
+#include "wire/pace.h"
 #include "privsep/limits.h"
 #include "stream.h"
 #include "upgrade.h"

@@ -7,7 +7,7 @@
 #define NETD_UPLINK_H
 
 #include "client.h"
-#include "pace.h"
+#include "wire/pace.h"
 #include "describe.h"
 #include "privsep/child.h"
 #include "report.h"

@@ -29,6 +29,7 @@ enum state {
 
 struct server_connection {
 	LIST_ENTRY(server_connection) holder;
+	struct pace_source pace;
 	struct bufferevent *bev;
 	const struct server_rules *rules;
 	const struct server_callbacks *cb;
@@ -80,6 +81,7 @@ static void
 release(struct server_connection *c)
 {
 	count(c, 0);
+	pace_forget(&c->pace);
 	ws_free(c->ws);
 	server_chunks_free(c->chunks);
 	event_free(c->late);
@@ -94,6 +96,7 @@ end(struct server_connection *c, const char *why)
 		return;
 	c->state = STATE_OVER;
 	count(c, 0);
+	pace_forget(&c->pace);
 	(void)bufferevent_disable(c->bev, EV_READ | EV_WRITE);
 	(void)event_del(c->late);
 	c->cb->closed(c->ctx, why);
@@ -560,7 +563,7 @@ set_reading(struct server_connection *c)
 {
 	size_t waits = evbuffer_get_length(bufferevent_get_output(c->bev));
 	int pause = c->held || c->state == STATE_ASKED || waits > c->rules->output_high ||
-		    (c->ws != NULL && ws_stalled(c->ws));
+		    (c->ws != NULL && ws_stalled(c->ws)) || c->pace.rests;
 
 	if (c->state == STATE_OVER || c->state == STATE_LAST)
 		pause = c->state == STATE_OVER;
@@ -589,11 +592,15 @@ limit_message(struct server_connection *c)
 static void
 process(struct server_connection *c)
 {
+	struct pace *pace = c->rules->pace;
 	int r = 1;
 
 	c->busy = 1;
-	while (r == 1)
+	pace_begin(pace);
+	while (r == 1 && !c->pace.rests)
 		r = step(c);
+	if (c->state != STATE_OVER && c->state != STATE_LAST && !c->freed)
+		(void)pace_end(pace, &c->pace);
 	if (r == -1)
 		end(c, "it was dropped");
 	c->busy = 0;
@@ -615,6 +622,12 @@ on_read(struct bufferevent *bev, void *arg)
 {
 	(void)bev;
 	process(arg);
+}
+
+static void
+on_rested(void *ctx)
+{
+	process(ctx);
 }
 
 /* Everything is written. */
@@ -690,6 +703,8 @@ server_new(struct bufferevent *bev, const struct server_rules *rules,
 	c->rules = rules;
 	c->cb = cb;
 	c->ctx = ctx;
+	c->pace.wake = on_rested;
+	c->pace.ctx = c;
 	bufferevent_setcb(bev, on_read, on_written, on_event, c);
 	/* a message is taken as it comes: the frame's reader keeps it, not this buffer */
 	bufferevent_setwatermark(bev, EV_READ, 0, INPUT_HIGH);

@@ -17,6 +17,7 @@
 #include <sys/queue.h>
 
 #include "http.h"
+#include "pace.h"
 #include "privsep/error.h"
 
 struct bufferevent;
@@ -45,6 +46,7 @@ struct server_rules { /* borrowed; the same for all connections */
 	/* gzip of an answer, malloc'd; -1: send it as it is.  NULL: never. */
 	int (*gzip)(const void *body, size_t len, char **data, size_t *out_len);
 	struct server_budget *budget; /* NULL: none */
+	struct pace *pace;            /* what each connection may cost; NULL: no limit */
 };
 
 struct server_callbacks {

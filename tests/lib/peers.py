@@ -46,8 +46,8 @@ class Watch:
     """Memory and CPU of every process of ours from begin() on; those that live for one job are looked at while
     they live."""
 
-    def __init__(self, daemon):
-        self.daemon = daemon
+    def __init__(self, daemon, program="opampd"):
+        self.daemon, self.program = daemon, program
         self.lock = threading.Lock()
         self.known = {}  # pid -> [name, peak KiB, CPU ns, CPU ns at begin, KiB at begin]
         self.ended = False
@@ -71,17 +71,18 @@ class Watch:
             return
         if pid not in self.known:
             name = name or (proc.arguments(pid) or [""])[0]
-            if not name.startswith("opampd"):
+            name = name if self.program == "opampd" else os.path.basename(name)
+            if not name.startswith(self.program):
                 return  # the agent, or one of ours before its exec
             # a process that begins later begins with nothing
-            self.known[pid] = [name.replace("opampd-", ""), peak, cpu, 0, 0]
+            self.known[pid] = [name.replace(self.program + "-", ""), peak, cpu, 0, 0]
         seen = self.known[pid]
         seen[1], seen[2] = max(seen[1], peak), max(seen[2], cpu)
 
     def run(self):
         while not self.ended:
             with self.lock:
-                self.look(self.daemon.pid, "opampd")
+                self.look(self.daemon.pid, self.program)
                 for pid in proc.children_at_a_glance(self.daemon.pid):
                     self.look(pid)
             time.sleep(0.01)
@@ -95,7 +96,7 @@ class Watch:
                         f.write("5")  # the peak is counted anew
                 except OSError:
                     pass
-                self.look(pid, "opampd" if pid == self.daemon.pid else None)
+                self.look(pid, self.program if pid == self.daemon.pid else None)
                 if pid in self.known:
                     self.known[pid][3] = self.known[pid][2]
                     self.known[pid][4] = self.kib(pid, "VmRSS") or 0
@@ -108,7 +109,7 @@ class Watch:
     def cost(self):
         """(seconds, {name: (peak KiB, KiB grown, CPU ms)}); of several merges the largest and their sum."""
         with self.lock:
-            self.look(self.daemon.pid, "opampd")
+            self.look(self.daemon.pid, self.program)
             for pid in proc.children_at_a_glance(self.daemon.pid):
                 self.look(pid)
             found = {}

@@ -7,7 +7,7 @@
 
 #include <event2/event.h>
 
-#include "netd/pace.h"
+#include "wire/pace.h"
 #include "privsep/child.h"
 #include "privsep/limits.h"
 
@@ -61,6 +61,38 @@ test_I11_who_costs_too_much_rests(void **state)
 }
 
 static void
+test_I11_each_has_its_own(void **state)
+{
+	struct bed b = {.base = event_base_new(), .pace = {.each = 1}};
+	struct pace_source s = {.wake = on_wake, .ctx = &b.woken[0]},
+			   other = {.wake = on_wake, .ctx = &b.woken[1]};
+	uint64_t began = now_ms();
+
+	(void)state;
+	assert_int_equal(pace_init(&b.pace, b.base), 0);
+	pace_begin(&b.pace);
+	assert_int_equal(pace_end(&b.pace, &s), 0);
+	s.credit_us = other.credit_us = 0;
+	other.credit_ms = now_ms();
+	turn_costs(&b.pace, 100);
+	assert_int_equal(pace_end(&b.pace, &s), 1);
+	pace_begin(&b.pace);
+	pace_charge(&b.pace, 30000); /* another's work counts */
+	assert_int_equal(pace_end(&b.pace, &other), 1);
+	assert_int_equal(event_base_loop(b.base, EVLOOP_ONCE), 0);
+	assert_int_equal(b.woken[1], 1); /* who costs less rests for less long */
+	assert_int_equal(b.woken[0], 0);
+	other.credit_us = 1000;
+	pace_begin(&b.pace);
+	assert_int_equal(pace_end(&b.pace, &other), 0); /* another's debt is not its own */
+	assert_int_equal(event_base_dispatch(b.base), 1);
+	assert_int_equal(b.woken[0], 1);
+	assert_true(now_ms() - began >= 100 * 100 / LIMIT_BUSY_PERCENT - 20);
+	pace_clear(&b.pace);
+	event_base_free(b.base);
+}
+
+static void
 test_I11_a_source_that_goes_is_not_woken(void **state)
 {
 	struct bed b = {.base = event_base_new()};
@@ -92,6 +124,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_I11_who_costs_too_much_rests),
+	    cmocka_unit_test(test_I11_each_has_its_own),
 	    cmocka_unit_test(test_I11_a_source_that_goes_is_not_woken),
 	};
 

@@ -1,5 +1,5 @@
 /*
- * pace.c: a bucket of processor time for what peers send (see pace.h).  netd, link.
+ * pace.c: a bucket of processor time for what peers send (see pace.h).  netd, link, hub.
  */
 #include "pace.h"
 
@@ -30,29 +30,44 @@ processor_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+/* At credit_ms 0 the burst is there. */
 static void
-refill(struct pace *p)
+fill(int64_t *credit_us, uint64_t *credit_ms)
 {
-	uint64_t now = now_ms(), passed = now - p->credit_ms;
+	uint64_t now = now_ms(), passed = now - *credit_ms;
 
-	p->credit_ms = now;
+	*credit_ms = now;
 	if (passed >= BURST_US / PER_MS * 2)
-		p->credit_us = BURST_US;
+		*credit_us = BURST_US;
 	else
-		p->credit_us += (int64_t)passed * PER_MS;
-	if (p->credit_us > BURST_US)
-		p->credit_us = BURST_US;
+		*credit_us += (int64_t)passed * PER_MS;
+	if (*credit_us > BURST_US)
+		*credit_us = BURST_US;
+}
+
+/* What the source may cost still. */
+static int64_t *
+credit_of(struct pace *p, struct pace_source *s)
+{
+	if (p->each)
+		fill(&s->credit_us, &s->credit_ms);
+	else
+		fill(&p->credit_us, &p->credit_ms);
+	return p->each ? &s->credit_us : &p->credit_us;
 }
 
 /* When the debt is paid, and not before. */
 static void
-wait_for_credit(struct pace *p)
+wait_for_credit(struct pace *p, int64_t credit_us)
 {
-	uint64_t ms = p->credit_us < 0 ? (uint64_t)-p->credit_us / PER_MS : 0;
+	uint64_t ms = credit_us < 0 ? (uint64_t)-credit_us / PER_MS : 0;
 	struct timeval tv;
 
 	if (ms < REST_MS)
 		ms = REST_MS;
+	if (p->each && event_pending(p->timer, EV_TIMEOUT, NULL) && p->wake_ms <= now_ms() + ms)
+		return; /* somebody's time comes earlier */
+	p->wake_ms = now_ms() + ms;
 	tv = (struct timeval){(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
 	(void)event_add(p->timer, &tv);
 }
@@ -61,16 +76,24 @@ static void
 on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct pace *p = arg;
-	struct pace_source *s;
+	struct pace_list woken = LIST_HEAD_INITIALIZER(woken);
+	struct pace_source *s, *next;
+	int64_t credit, least = INT64_MIN;
 
 	(void)fd;
 	(void)what;
-	refill(p);
-	if (p->credit_us < 0) {
-		wait_for_credit(p);
-		return;
+	for (s = LIST_FIRST(&p->resting); s != NULL; s = next) {
+		next = LIST_NEXT(s, entry);
+		credit = *credit_of(p, s);
+		if (credit >= 0) {
+			LIST_REMOVE(s, entry);
+			LIST_INSERT_HEAD(&woken, s, entry);
+		} else if (credit > least)
+			least = credit;
 	}
-	while ((s = LIST_FIRST(&p->resting)) != NULL) {
+	if (least != INT64_MIN)
+		wait_for_credit(p, least);
+	while ((s = LIST_FIRST(&woken)) != NULL) { /* it, or another, may go meanwhile */
 		pace_forget(s);
 		s->wake(s->ctx);
 	}
@@ -79,7 +102,10 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 int
 pace_init(struct pace *p, struct event_base *base)
 {
+	int each = p->each;
+
 	memset(p, 0, sizeof(*p));
+	p->each = each;
 	LIST_INIT(&p->resting);
 	p->credit_us = BURST_US;
 	p->credit_ms = now_ms();
@@ -105,16 +131,25 @@ pace_begin(struct pace *p)
 int
 pace_end(struct pace *p, struct pace_source *s)
 {
+	int64_t *credit;
+
 	if (p == NULL || p->timer == NULL)
 		return 0;
-	refill(p);
-	p->credit_us -= (int64_t)(processor_ns() - p->turn_ns) / 1000;
-	if (p->credit_us >= 0 || s->rests)
+	credit = credit_of(p, s);
+	*credit -= (int64_t)(processor_ns() - p->turn_ns) / 1000;
+	if (*credit >= 0 || s->rests)
 		return s->rests;
 	s->rests = 1;
 	LIST_INSERT_HEAD(&p->resting, s, entry);
-	wait_for_credit(p);
+	wait_for_credit(p, *credit);
 	return 1;
+}
+
+void
+pace_charge(struct pace *p, uint64_t us)
+{
+	if (p != NULL)
+		p->turn_ns -= us * 1000;
 }
 
 void
