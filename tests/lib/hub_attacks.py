@@ -239,6 +239,17 @@ def control_characters(c):
     return "kept"
 
 
+def chunks_without_end(c):
+    c.request("POST", Content_Type=PB, Transfer_Encoding="chunked")
+    c.sock.settimeout(30)
+    sent = 0
+    while sent < 2 * LIMIT and c.put(b"100000\r\n" + bytes(MIB) + b"\r\n"):
+        sent += MIB
+        if sent > LIMIT:
+            return c.status()
+    return "413" if LIMIT - 16 * MIB < sent <= LIMIT + 16 * MIB else f"took {sent >> 20} MiB"
+
+
 def gzipped(size):
     data = gzip.compress(bytes(size), 9)
     return lambda c: post(data, Content_Encoding="gzip", Content_Length=len(data))(c)
@@ -283,9 +294,10 @@ def half_and_pongs(c):
 FRAMES = but(agent_attacks.FRAMES, **{"64_MiB_in_fragments": None})
 PROTOBUF = but(agent_attacks.PROTOBUF, **{"a_message_of_the_limit": None})
 REQUEST = "GET /v1/opamp HTTP/1.1\r\nHost: x\r\n"
-HTTP = but(agent_attacks.HTTP, a_body_of_32=None, a_gzip_bomb="400", a_wrong_secret=None, never_a_byte=None, a_request_byte_by=None) + [
+HTTP = but(agent_attacks.HTTP, a_body_of_32=None, a_gzip_bomb="400", a_chunked_body="200", a_wrong_secret=None, never_a_byte=None, a_request_byte_by=None) + [
     Attack("a body of 64 MiB and one byte", post(Content_Length=LIMIT + 1), "413", quick=True),
     Attack("a body that inflates to 64 MiB and one byte", gzipped(LIMIT + 1), "413", None, 3 * LIMIT, quick=True),
+    Attack("chunks without end", chunks_without_end, "413", None, LIMIT + 32 * MIB, quick=True),
     Attack("a body in an unknown coding", post(b"x", Content_Encoding="br", Content_Length=1), "415"),
     Attack("gzip that is none", post(b"x" * 100, Content_Encoding="gzip", Content_Length=100), "400"),
     Attack("another path", head("GET /v1/opam HTTP/1.1\r\nHost: x\r\n\r\n"), "404"),

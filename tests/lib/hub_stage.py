@@ -11,7 +11,7 @@ from hub_bed import Hub
 from peers import BESIDES, BUSY, MIB, SANITIZED, Table, Watch
 from tap import until
 
-USUAL = 8 * MIB  # what any attack may cost that names nothing greater
+USUAL = 12 * MIB  # what any attack may cost that names nothing greater
 ANSWERS_S = 1  # an honest agent, and the page
 WAITS = {"16 MiB of control characters": 3, "an effective configuration of 31 MiB": 4}  # s: the store writes so much at once
 
@@ -102,7 +102,7 @@ class HubStage:
         """Memory as the row says; the processor as any one connection may cost, and what those who look on do."""
         seconds, parts = cost
         for name, (peak, grown, cpu) in parts.items():
-            may = row.memory if name in ("front", "store") else USUAL
+            may = max(row.memory, USUAL) if name in ("front", "store") else USUAL
             if SANITIZED:
                 may = 6 * may + (1 << 30)
             assert grown * 1024 <= may, f"{name} grew by {grown} KiB to {peak}, {may // 1024} are allowed"
