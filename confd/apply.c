@@ -243,6 +243,7 @@ apply_tell(struct apply *a, uint32_t status, const void *hash, size_t hash_len, 
 	}
 	a->told.status = status;
 	a->told.passing = passing;
+	a->told_again = 0;
 	a->told.failed_at_ns = status == CONFIG_FAILED ? a->ops->now_ns(a->ctx) : 0;
 	(void)snprintf(a->told.message, sizeof(a->told.message), "%s", message);
 	text_trim(a->told.message);

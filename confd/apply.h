@@ -180,6 +180,7 @@ struct apply {
 
 	/* offers */
 	struct apply_bytes pending;
+	int told_again;    /* that what was refused came again */
 	uint64_t last_sum; /* of the bytes of the last offer acted on */
 	unsigned failures; /* of the same hash in a row, for passing reasons */
 	struct apply_bucket offers, restarts;

@@ -109,6 +109,19 @@ settled(const struct apply *a, const struct offer *o, uint64_t sum)
 	       (a->told.status == CONFIG_FAILED && (!a->told.passing || too_early(a)));
 }
 
+/* An operator may have sent it again on purpose.  Said once: there are servers that do it without end. */
+static void
+say_settled(struct apply *a)
+{
+	if (a->told.status != CONFIG_FAILED || a->told.passing || a->told_again ||
+	    a->phase != APPLY_IDLE)
+		return;
+	a->told_again = 1;
+	log_info(
+	    "the server has sent a configuration again that was refused; it is tried again after "
+	    "opampctl reload, when the reason is mended");
+}
+
 /*
  * The committed configuration came with this hash: the server is told, the agent is not touched.  Not while
  * it is on another one because the way back is barred.
@@ -192,6 +205,7 @@ apply_take_pending(struct apply *a)
 	}
 	sum = sum_of(&o, &a->pending);
 	if (!a->set.accepts || settled(a, &o, sum)) {
+		say_settled(a);
 		bytes_free(&a->pending);
 	} else if (a->phase == APPLY_IDLE && !a->switched && is_committed(a, &o)) {
 		tell_committed(a, &o, sum);

@@ -353,7 +353,8 @@ heard_answer(struct client *c, const Opamp__Proto__V1__ServerToAgent *m)
 	if (!first && c->told.capabilities == c->server_capabilities)
 		return;
 	if (first)
-		log_info("connected to the server");
+		log_info("connected to the server%s%s", c->set.server != NULL ? " " : "",
+		    c->set.server != NULL ? c->set.server : "");
 	tell(c, SERVER_CONNECTED, "", 0, 0);
 }
 

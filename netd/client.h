@@ -60,6 +60,7 @@ struct client_settings {
 	uint64_t response_ms, connect_ms;
 	uint64_t delay_min_ms, delay_max_ms, stable_ms;
 	size_t config_size;
+	const char *server; /* for the log: host and port; borrowed; or NULL */
 };
 
 struct client_failure {         /* why there is no connection (any more) */

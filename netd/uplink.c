@@ -469,6 +469,7 @@ uplink_init(struct uplink *u, struct error *err)
 		describe_machine_id(&u->describe, u->files[FILE_MACHINE_ID]);
 	forget_files(u);
 	report_init(&u->report, &u->describe, set.capabilities, u->set.max_message);
+	set.server = u->set.url.host_header;
 	client_init(&u->client, &client_ops, u, &set, &u->report);
 	for (i = 0; i < CLIENT_TIMER_COUNT; i++) {
 		u->timer_contexts[i] = (struct uplink_timer){u, (enum client_timer)i};

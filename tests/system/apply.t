@@ -284,7 +284,9 @@ def refused_again(user):
         for _ in range(5):
             server.offer({"main.yaml": config("bad", invalid="no such thing")}, config_hash=bad)
         server.ping()
+        daemon.wait_log("sent a configuration again that was refused; it is tried again after opampctl reload")
         time.sleep(0.5)
+        same(len([line for line in daemon.log() if "again that was refused" in line]), 1, "how often that is said")
         assert APPLYING not in order(server, bad, since), "content that was refused was tried again"
         same(daemon.agent(), pid, "the agent's pid")
 

@@ -145,6 +145,7 @@ def how_long(user):
             return datetime.fromisoformat(told()["since"]).timestamp()
 
         until(lambda: told()["state"] == "connected", 10, "connected")
+        daemon.wait_log("connected to the server 127.0.0.1:")
         same(told()["endpoint"], server.url, "the server, without what could be a secret")
         connected = since()
         until(lambda: time.time() > connected + 1, 5, "another second, for that is what it is told in")
