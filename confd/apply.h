@@ -26,6 +26,7 @@
 #define APPLY_RETRY_MAX   600000
 #define APPLY_AGAIN_MS    1000 /* local files that cannot be put together; doubles up to ... */
 #define APPLY_AGAIN_MAX   60000
+#define APPLY_LINKS       12 /* so often a trial's time begins anew because link did */
 #define APPLY_TRIALS      3 /* of ours alone that failed in the agent: then only a change is a reason */
 
 enum apply_phase {
@@ -128,6 +129,7 @@ struct apply_attempt {
 	uint64_t generation; /* from the trial on */
 	uint64_t made_ns;    /* of one that is recalled: what started before has not read it */
 	int reload;          /* was switched by a signal */
+	unsigned links;      /* how many came anew in the gate */
 };
 
 struct apply_bucket { /* so many a minute */

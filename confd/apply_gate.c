@@ -347,9 +347,19 @@ apply_link_up(struct apply *a)
 	if (a->stale) /* what was said before the reload still does not count */
 		a->agent.health_known = 0;
 	a->stale = 0;
-	/* the agent has yet to find the way to the new link: the whole time once more */
-	if (a->phase == APPLY_GATE && a->set.injects && !a->ending)
-		arm_gate(a);
+	/*
+	 * The agent has yet to find the way to the new link: the whole time once more.  Not without end: one
+	 * that can end link would never be judged.
+	 */
+	if (a->phase == APPLY_GATE && a->set.injects && !a->ending) {
+		if (++a->try.links > APPLY_LINKS)
+			apply_fail(a, 1,
+			    "opampd's process that the agent speaks to ended %u times while it was "
+			    "tried, so that it could not be judged",
+			    a->try.links);
+		else
+			arm_gate(a);
+	}
 	look(a);
 }
 

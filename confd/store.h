@@ -124,7 +124,10 @@ int store_generation_effective(
     struct store *s, uint64_t generation, char **data, size_t *len, struct error *err);
 /* Numbers of all generations, ascending; malloc'd. */
 int store_generations(struct store *s, uint64_t **numbers, size_t *count, struct error *err);
-/* Removes the oldest beyond keep, never committed, trial, what is in the agent's place, or `spare`. */
+/*
+ * Removes the oldest beyond keep, never committed, trial, what is in the agent's place, or `spare`; last of
+ * all the newest other one that proved itself, which takes the committed one's place if that is damaged.
+ */
 void store_prune(struct store *s, uint64_t keep, uint64_t spare);
 
 /* agent/candidate/NAME for the agent's own check; and away again. */

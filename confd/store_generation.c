@@ -407,22 +407,57 @@ store_generations(struct store *s, uint64_t **list, size_t *count, struct error 
 	return 0;
 }
 
-void
-store_prune(struct store *s, uint64_t keep, uint64_t spare)
+/* The newest that proved itself beside the committed one: what a damaged one falls back to.  0: none. */
+static uint64_t
+second_best(struct store *s, const uint64_t *list, size_t count)
 {
-	uint64_t *list, running = store_running(s);
-	size_t count, left, i;
-	char name[STORE_NAME];
+	struct store_meta *meta = malloc(sizeof(*meta));
+	uint64_t found = 0;
 
-	if (store_generations(s, &list, &count, NULL) == -1)
-		return;
-	for (i = 0, left = count; i < count && left > keep; i++) {
-		if (list[i] == s->state.committed || list[i] == s->state.trial ||
-		    list[i] == running || list[i] == spare)
+	for (; meta != NULL && count > 0 && found == 0; count--)
+		if (list[count - 1] != s->state.committed &&
+		    store_generation_meta(s, list[count - 1], meta, NULL) == 0 &&
+		    meta->outcome == OUTCOME_COMMITTED)
+			found = list[count - 1];
+	free(meta);
+	return found;
+}
+
+/* The oldest ones of list until only `keep` are left; gives how many are. */
+static size_t
+prune(struct store *s, uint64_t *list, size_t count, size_t left, uint64_t keep,
+    const uint64_t spared[4])
+{
+	char name[STORE_NAME];
+	size_t i;
+
+	for (i = 0; i < count && left > keep; i++) {
+		if (list[i] == 0 || list[i] == s->state.committed || list[i] == spared[0] ||
+		    list[i] == spared[1] || list[i] == spared[2] || list[i] == spared[3])
 			continue;
 		generation_name(name, "", list[i]);
 		remove_generation(s, name, list[i]);
+		list[i] = 0;
 		left--;
+	}
+	return left;
+}
+
+void
+store_prune(struct store *s, uint64_t keep, uint64_t spare)
+{
+	uint64_t *list, spared[4] = {s->state.trial, spare};
+	size_t count, left;
+
+	if (store_generations(s, &list, &count, NULL) == -1)
+		return;
+	spared[2] = store_running(s);
+	if (count > keep) {
+		/* any number of offers that fail must not push it out; where it is one too many it goes last */
+		spared[3] = second_best(s, list, count);
+		left = prune(s, list, count, count, keep, spared);
+		spared[3] = 0;
+		(void)prune(s, list, count, left, keep, spared);
 	}
 	free(list);
 }

@@ -376,6 +376,29 @@ test_link_away_is_not_blamed(void **state_)
 	world_free(w);
 }
 
+/* An agent that ends link again and again is judged all the same. */
+static void
+test_a_trial_ends_though_link_does_not_stay(void **state_)
+{
+	struct world *w = world_committed(world_new());
+	unsigned i;
+
+	(void)state_;
+	tried(w, "h2", "two");
+	runs(w);
+	for (i = 0; i < APPLY_LINKS; i++) {
+		apply_link_down(&w->a);
+		apply_link_up(&w->a);
+		pass(w, 20000);
+		assert_int_equal(w->a.phase, APPLY_GATE);
+	}
+	apply_link_down(&w->a);
+	apply_link_up(&w->a);
+	assert_int_equal(w->a.phase, APPLY_ROLLBACK);
+	assert_int_equal(w->run.generation, 1);
+	world_free(w);
+}
+
 /* ---- the table of events */
 
 static void
@@ -790,6 +813,7 @@ main(void)
 	    cmocka_unit_test(test_component_permanent_at_once_recoverable_at_the_end),
 	    cmocka_unit_test(test_unhealthy_while_settling),
 	    cmocka_unit_test(test_link_away_is_not_blamed),
+	    cmocka_unit_test(test_a_trial_ends_though_link_does_not_stay),
 	    cmocka_unit_test(test_power_loss_in_a_trial),
 	    cmocka_unit_test(test_the_way_back_is_tried_again),
 	    cmocka_unit_test(test_nothing_starts_before_its_file_is_in_place),

@@ -445,6 +445,37 @@ test_pruning_spares_what_is_needed(void **state)
 	store_close(s);
 }
 
+/* Nine offers that fail push out nine others, but not what a damaged committed one falls back to. */
+static void
+test_pruning_keeps_one_to_fall_back_to(void **state)
+{
+	struct store *s = must_open();
+	uint64_t *list, i;
+	size_t count;
+
+	(void)state;
+	for (i = 1; i <= 3; i++)
+		assert_int_equal(apply(s, i, "proven\n"), 0);
+	for (i = 4; i <= 20; i++) {
+		store_prune(s, 4, 0);
+		assert_int_equal(make(s, i, "fails\n"), 0);
+		(void)store_generation_outcome(s, i, OUTCOME_FAILED, "no", &err);
+	}
+	assert_int_equal(store_generations(s, &list, &count, &err), 0);
+	assert_int_equal(count, 5);
+	assert_int_equal(list[0], 2);
+	assert_int_equal(list[1], 3); /* committed */
+	assert_int_equal(list[2], 18);
+	free(list);
+	/* it is one of those that are counted */
+	store_prune(s, 1, 0);
+	assert_int_equal(store_generations(s, &list, &count, &err), 0);
+	assert_int_equal(count, 1);
+	assert_int_equal(list[0], 3);
+	free(list);
+	store_close(s);
+}
+
 static void
 test_candidate_comes_and_goes(void **state)
 {
@@ -1366,6 +1397,7 @@ main(void)
 	    T(test_numbers_are_never_used_twice),
 	    T(test_an_earlier_record_is_read),
 	    T(test_pruning_spares_what_is_needed),
+	    T(test_pruning_keeps_one_to_fall_back_to),
 	    T(test_candidate_comes_and_goes),
 	    T(test_cache_belongs_to_one_binary),
 	    T(test_I8_no_descriptor_is_no_damage),
