@@ -45,7 +45,7 @@ struct channel {
 	struct event_base *base;
 	struct event *reading, *writing, *retry;
 	TAILQ_HEAD(queue_head, queued) queue;
-	size_t queued;
+	size_t queued, files; /* files: those of them with a descriptor */
 	uint32_t next_id;
 	int paused, over; /* over: gone or broken was told */
 	int error;        /* of a call of ours: the peer may well be there */
@@ -163,7 +163,7 @@ stop(struct channel *c)
 			close(q->fd);
 		free(q);
 	}
-	c->queued = 0;
+	c->queued = c->files = 0;
 }
 
 static void
@@ -406,6 +406,7 @@ drain(struct channel *c)
 		}
 		TAILQ_REMOVE(&c->queue, q, entry);
 		c->queued--;
+		c->files -= q->fd >= 0;
 		if (sent == 1)
 			channel_trace(c, "to", q->head.type, q->head.len, q->fd);
 		if (q->fd >= 0)
@@ -472,11 +473,10 @@ channel_send(struct channel *c, uint32_t type, const void *payload, const void *
 	}
 	if ((rule->from & (1u << c->self)) == 0 || (rule->to & (1u << c->peer)) == 0 ||
 	    tail_len > rule->tail || (fd >= 0) != (rule->fd != FD_NONE) ||
-	    c->queued >= LIMIT_CHANNEL_QUEUE) {
+	    channel_full(c, fd >= 0)) {
 		log_error("cannot send %s to %s: %s", rule->name != NULL ? rule->name : "?",
 		    proc_name(c->peer),
-		    c->queued >= LIMIT_CHANNEL_QUEUE ? "its queue is full"
-						     : "the table forbids it");
+		    channel_full(c, fd >= 0) ? "its queue is full" : "the table forbids it");
 		goto fail;
 	}
 	q = malloc(sizeof(*q) + rule->size + tail_len);
@@ -490,6 +490,7 @@ channel_send(struct channel *c, uint32_t type, const void *payload, const void *
 		memcpy(q->data + rule->size, tail, tail_len);
 	TAILQ_INSERT_TAIL(&c->queue, q, entry);
 	c->queued++;
+	c->files += fd >= 0;
 	if (TAILQ_FIRST(&c->queue) == q)
 		(void)drain(c);
 	return 0;
@@ -503,6 +504,14 @@ size_t
 channel_queued(const struct channel *c)
 {
 	return c->queued;
+}
+
+int
+channel_full(const struct channel *c, int with_fd)
+{
+	/* the parent hands over at once all that a start needs, and has descriptors for it */
+	return c->queued >= LIMIT_CHANNEL_QUEUE ||
+	       (with_fd && c->self != PROC_PARENT && c->files >= LIMIT_CHANNEL_FILES);
 }
 
 void

@@ -72,6 +72,9 @@ int channel_send(struct channel *c, uint32_t type, const void *payload, const vo
 /* Messages queued and not yet taken by the kernel. */
 size_t channel_queued(const struct channel *c);
 
+/* One more is one too many: channel_send would refuse it.  with_fd: it has a descriptor. */
+int channel_full(const struct channel *c, int with_fd);
+
 /* Stops and resumes reading: back-pressure. */
 void channel_pause(struct channel *c);
 void channel_resume(struct channel *c);

@@ -329,7 +329,7 @@ child_send(struct child *c, enum proc to, uint32_t type, const void *payload, co
 		return;
 	}
 	if (to != PROC_PARENT && (c->self == PROC_CONFD || c->self == PROC_PROCD) &&
-	    channel_queued(c->peers[to]) >= LIMIT_CHANNEL_QUEUE) {
+	    channel_full(c->peers[to], fd >= 0)) {
 		if (fd >= 0)
 			close(fd);
 		accuse_stuffed(c, to, type);

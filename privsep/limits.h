@@ -12,6 +12,7 @@
 /* Channels between processes. */
 #define LIMIT_MESSAGE_PAYLOAD (16 * KIB) /* bytes after the header */
 #define LIMIT_CHANNEL_QUEUE   256        /* messages waiting to be sent on one channel */
+#define LIMIT_CHANNEL_FILES   32         /* of these, those with a descriptor (not the parent's) */
 #define LIMIT_MEMFD           (36 * MIB) /* bytes in any one sealed memfd */
 
 /* What a child can hold: its policy's limits on data and descriptors, and these. */

@@ -57,8 +57,8 @@ const struct policy policy_confd = {
     .paths = paths,
     .landlock = 1,
     .scope_signal = 1,
-    /* with what waits for two neighbours that read nothing: their queues are full first */
-    .limit_nofile = 2 * LIMIT_CHANNEL_QUEUE + 128,
+    /* with what waits for netd and the parent, where they read nothing: their queues are full first */
+    .limit_nofile = 2 * LIMIT_CHANNEL_FILES + 64,
     .limit_fsize = LIMIT_MEMFD,
     .limit_data = 512 * MIB,
     .limit_nproc = 0,

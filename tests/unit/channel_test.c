@@ -340,6 +340,39 @@ test_I11_queue_is_bounded(void **state)
 	close_pair(&p);
 }
 
+/* What waits holds descriptors, hence memory files: of a child's messages that have one, few may. */
+static void
+test_I11_descriptors_that_wait_are_bounded(void **state)
+{
+	static const struct msg_status m;
+	struct pair p;
+	int i, failed = 0, refused = 0, fd;
+
+	(void)state;
+	open_pair(&p, PROC_CONFD, PROC_NETD);
+	for (i = 0; i < 4096 && !failed; i++) {
+		fd = memfd_seal("x", "x", 1, NULL);
+		assert_true(fd >= 0);
+		refused = channel_full(p.c, 1);
+		failed = channel_send(p.c, MSG_NET_STATUS, &m, NULL, 0, fd);
+	}
+	assert_int_equal(failed, -1);
+	assert_true(refused);
+	assert_int_equal(channel_queued(p.c), LIMIT_CHANNEL_FILES);
+	/* those without one go on, in their place behind them */
+	assert_false(channel_full(p.c, 0));
+	assert_int_equal(channel_send(p.c, MSG_NET_SYNCED, NULL, NULL, 0, -1), 0);
+	assert_int_equal(channel_queued(p.c), LIMIT_CHANNEL_FILES + 1);
+	close_pair(&p);
+	/* the parent's are all that a start takes */
+	open_pair(&p, PROC_PARENT, PROC_MERGE);
+	for (i = 0; i < LIMIT_CONFIG_FILES && channel_queued(p.c) < 2 * LIMIT_CHANNEL_FILES; i++)
+		assert_int_equal(channel_send(p.c, MSG_CHILD_FILE, &(struct msg_file){0}, NULL, 0,
+				     memfd_seal("x", "x", 1, NULL)),
+		    0);
+	close_pair(&p);
+}
+
 /* The fd that the channel uses is no socket any more: as if the kernel refused the call. */
 static void
 test_a_call_that_fails_is_no_end_of_the_peer(void **state)
@@ -430,6 +463,7 @@ main(void)
 	    cmocka_unit_test(test_I6_descriptors),
 	    cmocka_unit_test(test_I6_content_that_a_handler_refuses),
 	    cmocka_unit_test(test_I11_queue_is_bounded),
+	    cmocka_unit_test(test_I11_descriptors_that_wait_are_bounded),
 	    cmocka_unit_test(test_a_call_that_fails_is_no_end_of_the_peer),
 	    cmocka_unit_test(test_what_the_table_forbids_is_not_sent),
 	    cmocka_unit_test(test_I2_I3_the_table_keeps_the_walls),
