@@ -6,6 +6,7 @@
 #   make V=1             the same, each command shown
 #   make check-proof     the long proofs (tests/proof)
 #   make bench           what opampd costs, measured beside opampsupervisor; BENCH=short in minutes
+#   make bench-hub       what opamphub costs with thousands of agents, beside a server on opamp-go
 #   make sandbox-figures   how many calls each process may make, and made (RECORDS=DIR, see tests/lib/recorder.py)
 #   make fuzz            every fuzz target, FUZZ_SECONDS each (clang)
 #   make fuzz-long       all of them in turn for FUZZ_SECONDS=7200, what is found kept and made small

@@ -4,47 +4,61 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "privsep/log.h"
 #include "web_inside.h"
 #include "wire/wire.h"
 
-#define LIST_DEFAULT 100
-#define LIST_MOST    500
+#define COUNTS_LONG_US 1000 /* counts that take longer may be older, */
+#define COUNTS_AGE     50   /* so many times as long */
+#define LIST_DEFAULT   100
+#define LIST_MOST      500
 
 static const char *const status_words[] = {"none", "applied", "applying", "failed"};
 
 /* ---- items */
 
-struct version_words {
-	json_t *into;
-	struct web *web;
-	uint64_t configuration;
-};
-
 static int
 name_of_configuration(void *ctx, const struct configuration *c)
 {
-	struct version_words *v = ctx;
+	struct web_version *v = ctx;
 
 	if (c->id != v->configuration)
 		return 0;
-	(void)json_object_set_new(v->into, "name", api_text(c->name));
+	v->name = strndup(c->name.data, c->name.len);
 	return 1;
 }
 
 static int
 words_of_version(void *ctx, const struct configuration_version *v)
 {
-	struct version_words *w = ctx;
+	struct web_version *w = ctx;
 
-	(void)json_object_set_new(w->into, "number", json_integer((json_int_t)v->number));
-	(void)json_object_set_new(
-	    w->into, "configuration", json_integer((json_int_t)v->configuration));
-	(void)json_object_set_new(
-	    w->into, "due_hash", api_hex((struct bytes){(const char *)v->hash, sizeof(v->hash)}));
+	w->number = v->number;
 	w->configuration = v->configuration;
+	memcpy(w->hash, v->hash, sizeof(w->hash));
 	return 0;
+}
+
+/* NULL: it cannot be read. */
+static const struct web_version *
+version_words(struct web *w, uint64_t version)
+{
+	struct web_version *v = &w->version;
+	uint64_t commits = fleet_figures(w->fleet).commits;
+	struct error err;
+
+	if (v->version == version && v->commits == commits)
+		return v;
+	free(v->name);
+	memset(v, 0, sizeof(*v));
+	if (store_version_get(fleet_store(w->fleet), version, words_of_version, v, &err) != 1)
+		return NULL;
+	(void)store_configurations(fleet_store(w->fleet), name_of_configuration, v, &err);
+	v->version = version;
+	v->commits = commits;
+	return v;
 }
 
 static json_t *
@@ -54,14 +68,18 @@ config_of(struct web *w, const struct agent *a)
 	    "hash", api_hex(a->config_hash), "error",
 	    a->config_error.len == 0 ? json_null() : api_text(a->config_error), "due_since",
 	    a->due == 0 ? json_null() : api_time(a->due_since));
-	struct version_words v = {o, w, 0};
-	struct error err;
+	const struct web_version *v = a->due == 0 ? NULL : version_words(w, a->due);
 
 	(void)json_object_set_new(
 	    o, "due", a->due == 0 ? json_null() : json_integer((json_int_t)a->due));
-	if (a->due != 0 &&
-	    store_version_get(fleet_store(w->fleet), a->due, words_of_version, &v, &err) == 1)
-		(void)store_configurations(fleet_store(w->fleet), name_of_configuration, &v, &err);
+	if (v == NULL)
+		return o;
+	(void)json_object_set_new(o, "number", json_integer((json_int_t)v->number));
+	(void)json_object_set_new(o, "configuration", json_integer((json_int_t)v->configuration));
+	(void)json_object_set_new(
+	    o, "due_hash", api_hex((struct bytes){(const char *)v->hash, sizeof(v->hash)}));
+	if (v->name != NULL)
+		(void)json_object_set_new(o, "name", json_string(v->name));
 	return o;
 }
 
@@ -96,13 +114,42 @@ api_agent_item(struct web *w, const struct agent *a)
 	    "first_seen", api_time(a->first_seen), "attributes", attributes);
 }
 
+static uint64_t
+now_us(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+/* As they are; of a fleet that takes long to count, as they were a moment ago (COUNTS_AGE). */
+static int
+counts_now(struct web *w, struct agent_counts *c, struct error *err)
+{
+	struct web_counts *k = &w->counts;
+	uint64_t commits = fleet_figures(w->fleet).commits, begun = now_us();
+
+	if (k->when_us == 0 ||
+	    (k->commits != commits &&
+		(k->took_us < COUNTS_LONG_US || begun - k->when_us > COUNTS_AGE * k->took_us))) {
+		if (store_agents_counts(fleet_store(w->fleet), &k->counts, err) == -1)
+			return -1;
+		k->commits = commits;
+		k->when_us = now_us();
+		k->took_us = k->when_us - begun;
+	}
+	*c = k->counts;
+	return 0;
+}
+
 json_t *
 api_counts(struct web *w)
 {
 	struct agent_counts c;
 	struct error err;
 
-	if (store_agents_counts(fleet_store(w->fleet), &c, &err) == -1) {
+	if (counts_now(w, &c, &err) == -1) {
 		log_error("%s", err.text);
 		return json_object();
 	}

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <event2/buffer.h>
@@ -15,6 +16,7 @@
 #define READ_SIZE  (128 * KIB)
 #define LITTLE     (256 * KIB)
 #define READS_TURN 8
+#define TURN_US    8000 /* what else there is to do waits no longer for a turn of reads */
 
 struct frames {
 	int fd, store;
@@ -145,16 +147,27 @@ read_more(struct frames *f)
 	return n;
 }
 
+static uint64_t
+now_us(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
 static void
 on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct frames *f = arg;
 	int reads = READS_TURN, any = 0, saved;
+	uint64_t begun = now_us();
 	ssize_t n = 1;
 
 	(void)fd;
 	(void)what;
-	while (reads-- > 0 && !f->over && !f->paused && (n = read_more(f)) > 0)
+	while (reads-- > 0 && !f->over && !f->paused && now_us() - begun < TURN_US &&
+	       (n = read_more(f)) > 0)
 		any |= handle(f);
 	saved = errno;
 	end_turn(f, any);

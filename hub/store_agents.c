@@ -406,6 +406,40 @@ list_rows(struct store *s, const char *where, const struct agent_query *q,
 	return r;
 }
 
+/*
+ * With conditions: one look at every row, of which no more is kept than what they are sorted by; the rows wanted are
+ * then read one by one.  By an index every row would be searched for.
+ */
+static int
+list_chosen(struct store *s, const char *where, const struct agent_query *q,
+    const struct selector *sel, struct bytes lowered, store_agent_cb cb, void *ctx,
+    uint64_t *matches, struct error *err)
+{
+	const char *order = order_of[q->sort], *down = q->descending ? " DESC" : "";
+	char text[QUERY_TEXT];
+	uint8_t uid[16];
+	sqlite3_stmt *st;
+	int r;
+
+	(void)snprintf(text, sizeof(text),
+	    "SELECT uid FROM agents NOT INDEXED %s ORDER BY %s%s, uid%s", where, order, down, down);
+	if (sqlite3_prepare_v2(s->db, text, -1, &st, NULL) != SQLITE_OK)
+		return sql_fault(s, "listing agents", err);
+	bind_query(st, q, sel, lowered);
+	*matches = 0;
+	while ((r = sql_row(s, st, "listing agents", err)) == 1) {
+		if (++*matches <= q->offset || *matches - q->offset > q->limit)
+			continue;
+		(void)sql_exact(st, 0, uid, sizeof(uid));
+		if (store_agent_get(s, uid, cb, ctx, err) == -1) {
+			r = -1;
+			break;
+		}
+	}
+	(void)sqlite3_finalize(st);
+	return r;
+}
+
 int
 store_agents_due(struct store *s, struct bytes selector, uint64_t version, uint64_t when,
     store_agent_cb cb, void *ctx, struct error *err)
@@ -463,6 +497,9 @@ store_agents_list(struct store *s, const struct agent_query *q, store_agent_cb c
 		return -1;
 	if (conditions(where, sizeof(where), q, &sel) == -1)
 		return error_set(err, "the selector is too long");
+	if (q->search.len > 0 || q->connected >= 0 || q->healthy >= 0 || q->config_status >= 0)
+		return list_chosen(
+		    s, where, q, &sel, (struct bytes){lowered, i}, cb, ctx, matches, err);
 	if (list_matches(s, where, q, &sel, (struct bytes){lowered, i}, matches, err) == -1)
 		return -1;
 	return list_rows(s, where, q, &sel, (struct bytes){lowered, i}, cb, ctx, err);

@@ -327,6 +327,7 @@ prepare(struct store *s, struct error *err)
 	    run(s, "PRAGMA foreign_keys=ON", "opening the store", err) == -1 ||
 	    run(s, "PRAGMA temp_store=MEMORY", "opening the store", err) == -1 ||
 	    run(s, "PRAGMA mmap_size=0", "opening the store", err) == -1 ||
+	    run(s, "PRAGMA wal_autocheckpoint=4000", "opening the store", err) == -1 ||
 	    run(s, cache, "opening the store", err) == -1)
 		return -1;
 	return migrate(s, err);

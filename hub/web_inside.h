@@ -46,6 +46,18 @@ struct web_rate { /* a token bucket */
 	uint32_t left;
 };
 
+struct web_version { /* what is told of an agent's version: the same for most of a list */
+	uint64_t version, commits; /* true for as long as nothing is stored */
+	uint64_t number, configuration;
+	uint8_t hash[32];
+	char *name; /* of the configuration; NULL: none */
+};
+
+struct web_counts { /* as they were when so many commits had been made */
+	struct agent_counts counts;
+	uint64_t commits, when_us, took_us;
+};
+
 struct web {
 	struct event_base *base;
 	const struct setup *setup;
@@ -58,7 +70,9 @@ struct web {
 	struct stream *stream;
 	struct web_rate rates[WEB_RATES];
 	uint64_t requests, refused;
-	size_t bodies;          /* bytes of requests that are under way */
+	size_t bodies; /* bytes of requests that are under way */
+	struct web_version version;
+	struct web_counts counts;
 	uint8_t cookie_key[32]; /* new for each start */
 };
 

@@ -240,7 +240,7 @@ $(O)/bench/fleet: $(O)/tests/bench/fleet.o $(O)/libproto.a
 -include $(O)/tests/bench/fleet.d
 $(O)/bench/opampsupervisor: tests/bench/build-supervisor.sh
 	tests/bench/build-supervisor.sh $@
-.PHONY: bench-tools bench
+.PHONY: bench-tools bench bench-hub
 bench-tools: all test-tools $(O)/interop/otelcol $(O)/interop/server $(O)/bench/opampsupervisor
 bench:
 	@tests/lib/need-packages.sh $(PACKAGES_BUILD) $(PACKAGES_BENCH)
@@ -248,3 +248,10 @@ bench:
 	@$(MAKE) -s $(JOBS) --no-print-directory bench-tools
 	@echo "Measuring: $(if $(filter short,$(BENCH)),about four minutes,about 25 minutes; nothing else should run on this machine)"
 	@O=$(abspath $(O)) BENCH=$(BENCH) $(PYTHON) tests/bench/bench.py
+	$(if $(filter short,$(BENCH)),@$(MAKE) --no-print-directory bench-hub)
+# opamphub with thousands of agents, beside the least server on the Go reference library: doc/performance-hub.md
+bench-hub:
+	@tests/lib/need-packages.sh $(PACKAGES_BUILD) python3 python3-protobuf $(if $(filter short,$(BENCH)),,chromium)
+	@$(MAKE) -s $(JOBS) --no-print-directory all test-tools $(O)/bench/fleet $(O)/interop/server
+	@echo "Measuring opamphub: $(if $(filter short,$(BENCH)),about half a minute,about five minutes; nothing else should run on this machine)"
+	@O=$(abspath $(O)) BENCH=$(BENCH) $(PYTHON) tests/bench/hub.py

@@ -562,7 +562,9 @@ static void
 set_reading(struct server_connection *c)
 {
 	size_t waits = evbuffer_get_length(bufferevent_get_output(c->bev));
-	int pause = c->held || c->state == STATE_ASKED || waits > c->rules->output_high ||
+	/* one that is held mostly has nothing more to say: it is let be until it has */
+	int pause = (c->held && evbuffer_get_length(bufferevent_get_input(c->bev)) > 0) ||
+		    c->state == STATE_ASKED || waits > c->rules->output_high ||
 		    (c->ws != NULL && ws_stalled(c->ws)) || c->pace.rests;
 
 	if (c->state == STATE_OVER || c->state == STATE_LAST)

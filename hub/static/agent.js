@@ -103,17 +103,20 @@ const agentView = (() => {
     } catch (fault) { toast(fault.message, true); }
   }
 
+  /* The view may be another one by the time an answer is there. */
+  const shown = (which) => main && which === uid && location.hash === "#/agents/" + uid;
+
   async function load() {
     const wanted = uid;
     let agent, events;
     try {
       [agent, events] = await Promise.all([api("agents/" + uid), api(`agents/${uid}/events?limit=100`)]);
     } catch (fault) {
-      if (wanted === uid) fill(main, el("h1", {}, "Agent"), errorBlock(fault.message), el("p", {}, el("a", { href: "#/" }, "Back to the fleet")));
+      if (shown(wanted)) fill(main, el("h1", {}, "Agent"), errorBlock(fault.message), el("p", {}, el("a", { href: "#/" }, "Back to the fleet")));
       return;
     }
     const pane = await configPane(agent);
-    if (wanted !== uid || !main) return;
+    if (!shown(wanted)) return;
     const can = (name) => agent.capabilities.includes(name);
     const focused = document.activeElement && main.contains(document.activeElement) ? document.activeElement.id : "";
     fill(main, 

@@ -6,13 +6,12 @@ import shutil
 import signal
 import socket
 import sqlite3
-import statistics
 import subprocess
 import threading
 import time
 
 from hub_bed import BUILD, Hub
-from measure import cost, rollup
+from measure import rollup
 from refserver import RefServer
 from tap import until
 
@@ -181,7 +180,7 @@ class Reference:
     name = "opamp-go"
 
     def __init__(self):
-        self.server = RefServer(wrapper=(), bare=True)
+        self.server = RefServer(bare=True)
         self.pids = [self.server.process.pid]
         self.port = int(self.server.where["opamp"].rsplit(":", 1)[1])
 
@@ -192,10 +191,3 @@ class Reference:
 
     def end(self):
         self.server.end()
-
-
-def percentile(values, part):
-    return sorted(values)[min(len(values) - 1, int(len(values) * part))]
-
-
-__all__ = ["Fleet", "OurHub", "Reference", "pss", "percentile", "cost", "statistics"]

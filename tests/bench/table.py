@@ -43,8 +43,9 @@ MARGIN["growth"] = (1, 1)
 
 
 class Table:
-    def __init__(self, short):
+    def __init__(self, short, all_rows=None, ours="opampd", theirs="opampsupervisor"):
         self.short = short
+        self.all_rows, self.ours, self.theirs = all_rows or ROWS, ours, theirs
         self.figures = {}  # (key, product's name or "") -> Figures
         self.notes = []
 
@@ -70,8 +71,8 @@ class Table:
     def missed(self):
         """[(row, over its bound?, over the margin as well?)]"""
         found = []
-        for row in ROWS:
-            f = self.figures.get((row.key, "opampd"))
+        for row in self.all_rows:
+            f = self.figures.get((row.key, self.ours))
             if f is None or row.bound is None:
                 continue
             limit = row.bound * MARGIN[row.kind][1 if self.short else 0]
@@ -80,8 +81,8 @@ class Table:
         return found
 
     def rows(self, names):
-        for row in ROWS:
-            if all((row.key, name) not in self.figures for name in ("opampd", "opampsupervisor", "")):
+        for row in self.all_rows:
+            if all((row.key, name) not in self.figures for name in (self.ours, self.theirs, "")):
                 continue
             bound = "" if row.bound is None else f"{row.bound:g}{' ' + row.unit if row.unit else ''}"
-            yield (row.text.format(**names), self.cell(row, "opampd") or self.cell(row, ""), self.cell(row, "opampsupervisor"), bound)
+            yield (row.text.format(**names), self.cell(row, self.ours) or self.cell(row, ""), self.cell(row, self.theirs), bound)
