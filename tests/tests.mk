@@ -164,7 +164,7 @@ $(O)/tools/storelook: $(O)/tests/tools/storelook.o $(O)/libconfd.a $(O)/libprivs
 -include $(O)/tests/tools/storelook.d
 # which system calls the processes make (RECORD=DIR, tests/lib/recorder.py)
 TEST_TOOLS += $(O)/tools/record
-$(O)/tools/record: $(O)/tests/tools/record.o $(O)/libprivsep.a
+$(O)/tools/record: $(O)/tests/tools/record.o $(O)/libhub.a $(O)/libprivsep.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $^ $(LIBS_EVENT) $(LIBS_SANDBOX)
 -include $(O)/tests/tools/record.d

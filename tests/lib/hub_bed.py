@@ -15,6 +15,7 @@ import tempfile
 import time
 
 import proc
+from recorder import recorded
 from tap import until
 
 BUILD = os.environ["O"]
@@ -86,7 +87,7 @@ class Hub:
 
     def start(self, ready=True):
         with open(self.log_path, "ab") as log:
-            self.process = self.spawn(self.wrapper + self.command(), stdout=log, stderr=log)
+            self.process = self.spawn(recorded(self.wrapper + self.command()), stdout=log, stderr=log)
         if ready:
             until(lambda: "page: http" in self.log()[self.mark:] or self.process.poll() is not None, 30, "the hub's first line")
             assert self.process.poll() is None, self.log()

@@ -9,8 +9,8 @@ import os
 import subprocess
 import sys
 
-CHILDREN = ("netd", "link", "confd", "procd", "connect", "merge")
-F_GETFL, F_GET_SEALS = 3, 1034
+CHILDREN = ("netd", "link", "confd", "procd", "connect", "merge", "hub-front", "hub-store")
+F_GETFD, F_GETFL, F_GET_SEALS = 1, 3, 1034
 ALL64 = (1 << 64) - 1
 
 
@@ -43,7 +43,7 @@ class Row:
     def without(self, index):
         """Is this argument not looked at by the kernel itself, as the others are?"""
         if self.name == "fcntl" and index == 2:
-            return self.value_of(1) in (F_GETFL, F_GET_SEALS)
+            return self.value_of(1) in (F_GETFD, F_GETFL, F_GET_SEALS)
         return self.name == "openat" and index == 3 and not (self.value_of(2) or 0) & os.O_CREAT
 
 
@@ -89,7 +89,7 @@ class Lists:
 
     def stale(self):
         return [f"{p}: {r.told()} is said to be unseen ({r.unseen}), and came {r.count} times" for p in CHILDREN
-                for r in self.policies[p] if r.count > 0 and r.unseen is not None]
+                for r in self.policies[p] if r.count > 0 and r.unseen is not None and not r.unseen.startswith("now and then: ")]
 
     def unchecked(self):
         """Arguments that a filter could check, and does not, and nothing says why; and reasons where nothing is left."""
@@ -133,8 +133,8 @@ class Lists:
         lines = [f"{'process':10s} {'allowed':>8s} {'checked':>8s} {'seen':>6s} {'rows':>6s} {'seen':>6s}"]
         for p in CHILDREN:
             lines.append("{:10s} {:8d} {:8d} {:6d} {:6d} {:6d}".format(p, *self.figures(p)))
-        for p in ("parent", "agent"):
-            lines.append(f"{p:10s} all but {len({r.name for r in self.policies[p]})}; {len(self.seen.get(p, {}))} seen")
+        for p, whose in (("parent", "parent"), ("agent", "agent"), ("hub", "parent")):
+            lines.append(f"{p:10s} all but {len({r.name for r in self.policies[whose]})}; {len(self.seen.get(p, {}))} seen")
         return lines
 
 

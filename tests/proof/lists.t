@@ -21,7 +21,8 @@ from privsep import TREE
 from tap import same
 
 # what reaches every row that the whole suite reaches
-SUBSET = {"kernel.t": None, "connect.t": None, "secrets.t": None, "daemon.t": None, "protocol.t": "SZ-01 SZ-02 SZ-04"}  # which of its tests
+SUBSET = {"kernel.t": None, "connect.t": None, "secrets.t": None, "daemon.t": None, "protocol.t": "SZ-01 SZ-02 SZ-04",
+          "hub.t": "TLS for agents|too large is refused|sizes: 1009|survives a restart|kernel's view|Close frame|uids:|a part that dies"}  # which of its tests
 MADE = {}
 
 
@@ -77,7 +78,7 @@ def nothing_strange():
     lists = recorded()
     none(sorted(set(lists.strange)), "calls that no list has")
     none(sorted(set(lists.killed)), "processes that a filter ended")
-    for process in (*CHILDREN, "parent"):
+    for process in (*CHILDREN, "parent", "hub"):
         assert sum(lists.seen.get(process, {}).values()) > 100, f"{process} was hardly recorded: {lists.seen.get(process)}"
 
 

@@ -1,5 +1,5 @@
 /*
- * record.c: which system calls, with which arguments, a process of opampd makes in its sandbox.
+ * record.c: which system calls, with which arguments, a process of opampd or opamphub makes in its sandbox.
  * A test tool, x86_64 and whatever else libseccomp knows; by root.
  *
  *	record DIR BUILD COMMAND [ARG...]	becomes COMMAND, traced by a process of its own
@@ -29,6 +29,7 @@
 #include <seccomp.h>
 
 #include "checkable.h"
+#include "hub/policy.h"
 #include "privsep/sandbox.h"
 
 #define CALLS   1024
@@ -42,6 +43,14 @@ enum role {
 	ROLE_FORKED,
 	ROLE_OURS
 }; /* not yet, between fork and exec, one of ours */
+
+/* opampd's by their own numbers, then the hub's */
+enum {
+	HUB_PARENT = PROC_COUNT,
+	HUB_FRONT,
+	HUB_STORE,
+	ALL
+};
 
 struct tracee {
 	pid_t pid;
@@ -57,7 +66,7 @@ struct kind {
 	uint64_t args[CHECKABLE_ARGS];
 };
 
-static char told[PROC_COUNT][CALLS][CHECKABLE_ARGS + 1];
+static char told[ALL][CALLS][CHECKABLE_ARGS + 1];
 static struct tracee tracees[TRACEES];
 static struct kind *kinds;
 static const char *build;
@@ -67,6 +76,37 @@ fail(const char *what)
 {
 	fprintf(stderr, "record: %s: %s\n", what, strerror(errno));
 	_exit(2);
+}
+
+/* ---- whose they are */
+
+static const char *
+name_of(uint32_t proc)
+{
+	return proc == HUB_PARENT  ? "hub"
+	       : proc == HUB_FRONT ? "hub-front"
+	       : proc == HUB_STORE ? "hub-store"
+				   : proc_name(proc);
+}
+
+static const struct policy *
+list_of(uint32_t proc)
+{
+	return proc == HUB_PARENT  ? &policy_parent
+	       : proc == HUB_FRONT ? &policy_hub_front
+	       : proc == HUB_STORE ? &policy_hub_store
+				   : policy_of((enum proc)proc);
+}
+
+/* The program's name. */
+static void
+program_of(uint32_t proc, char *name, size_t size)
+{
+	if (proc >= PROC_COUNT)
+		(void)snprintf(name, size, "opamp%s", name_of(proc));
+	else
+		(void)snprintf(name, size, "opampd%s%s", proc == PROC_PARENT ? "" : "-",
+		    proc == PROC_PARENT ? "" : name_of(proc));
 }
 
 /* ---- which arguments are told */
@@ -79,14 +119,14 @@ fill_table(void)
 	size_t i, a;
 	int nr;
 
-	for (proc = PROC_PARENT; proc < PROC_COUNT; proc++) {
+	for (proc = PROC_PARENT; proc < ALL; proc++) {
 		for (i = 0; i < sizeof(checkable) / sizeof(checkable[0]); i++) {
 			nr = seccomp_syscall_resolve_name(checkable[i].name);
 			if (nr >= 0 && nr < CALLS)
 				memcpy(
 				    told[proc][nr], checkable[i].args, strlen(checkable[i].args));
 		}
-		for (rule = policy_of((enum proc)proc)->syscalls; rule->name != NULL; rule++) {
+		for (rule = list_of(proc)->syscalls; rule->name != NULL; rule++) {
 			nr = seccomp_syscall_resolve_name(rule->name);
 			for (a = 0; a < POLICY_ARGS && nr >= 0 && nr < CALLS; a++)
 				if (rule->args[a].test != ARG_ANY &&
@@ -153,7 +193,7 @@ write_kinds(const char *dir)
 		if (kinds[at].count == 0)
 			continue;
 		name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, (int)kinds[at].nr);
-		fprintf(f, "%s %s ", proc_name(kinds[at].proc), name == NULL ? "?" : name);
+		fprintf(f, "%s %s ", name_of(kinds[at].proc), name == NULL ? "?" : name);
 		free(name);
 		if (kinds[at].killed)
 			fprintf(f, "killed");
@@ -221,9 +261,8 @@ program(pid_t pid)
 		return PROC_NOBODY;
 	exe[n] = '\0';
 	base = strrchr(exe, '/') == NULL ? exe : strrchr(exe, '/') + 1;
-	for (proc = PROC_PARENT; proc < PROC_COUNT; proc++) {
-		(void)snprintf(name, sizeof(name), "opampd%s%s", proc == PROC_PARENT ? "" : "-",
-		    proc == PROC_PARENT ? "" : proc_name(proc));
+	for (proc = PROC_PARENT; proc < ALL; proc++) {
+		program_of(proc, name, sizeof(name));
 		if (strcmp(base, name) == 0)
 			return is_from_build(pid, name) ? proc : PROC_NOBODY;
 	}
@@ -265,7 +304,7 @@ executed(struct tracee *t)
 static int
 own_filters(uint32_t proc)
 {
-	return proc == PROC_PARENT ? 1 : 2;
+	return proc == PROC_PARENT || proc == HUB_PARENT ? 1 : 2;
 }
 
 static void
