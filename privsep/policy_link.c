@@ -13,7 +13,7 @@ static const struct syscall_rule syscalls[] = {
     POLICY_PEERS,
     CALL2("fcntl", EQ(1, F_SETFL), EQ(2, O_RDONLY | O_NONBLOCK), "the agent's output"),
     POLICY_MEMFD,
-    POLICY_VIEW_MEMFD(UNSEEN("a predecessor's secret that comes after the start")),
+    POLICY_VIEW_MEMFD(UNSEEN("now and then: a predecessor's secret that comes after the start")),
     POLICY_LOOP,
     CALL1("getrandom", EQ(2, 0), "secrets, hash seeds"),
     CALL1("accept4", EQ(3, SOCK_NONBLOCK | SOCK_CLOEXEC), "the agent's extension comes"),

@@ -88,6 +88,7 @@ class Lists:
                 if r.count == 0 and r.unseen is None and r.number >= 0]
 
     def stale(self):
+        """But for what comes now and then, as two processes happen to meet."""
         return [f"{p}: {r.told()} is said to be unseen ({r.unseen}), and came {r.count} times" for p in CHILDREN
                 for r in self.policies[p] if r.count > 0 and r.unseen is not None and not r.unseen.startswith("now and then: ")]
 
