@@ -70,11 +70,15 @@ verb_history(struct ctl *c, int argc, char **argv)
 	struct generation g;
 	struct reply reply;
 	size_t pos = 0;
-	enum ctl_exit status =
-	    ctl_ask(c, CONTROL_HISTORY, 0, c->lines > 0 ? (uint64_t)c->lines : 0, &reply);
+	enum ctl_exit status;
 
 	(void)argc;
 	(void)argv;
+	if (c->lines == 0) { /* what is asked for by 0 would be all of them */
+		(void)error_set(&c->err, "history -n 0: a number from 1; without -n all are shown");
+		return CTL_USAGE;
+	}
+	status = ctl_ask(c, CONTROL_HISTORY, 0, c->lines > 0 ? (uint64_t)c->lines : 0, &reply);
 	if (status != CTL_OK)
 		return status;
 	out_table(c->w, "generations", columns);

@@ -242,6 +242,7 @@ class Test:
         self.tap.ok([g["generation"] for g in rows] == [15, 16, 17] and rows[1]["error"].endswith("\nmore")
                     and rows[2]["now"] == "running", "history in JSON", r.stdout)
         self.daemon.asked.clear()
+        self.expect(["history", "-n", "0"], 2, "a number from 1", err=True)
         self.expect(["history", "-n", "2"], 0)
         self.tap.ok(self.daemon.asked == [(VERB["CONTROL_HISTORY"], 0, 2)], "history -n asks for so many")
         big = "x" * 79 + "\n"
