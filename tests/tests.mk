@@ -224,7 +224,7 @@ GO := $(shell command -v go 2>/dev/null)
 DEMO_COLLECTOR := $(or $(OTELCOL_BINARY),$(shell command -v otelcol otelcol-contrib 2>/dev/null | head -n 1))
 DEMO_TOOLS := $(if $(GO)$(DEMO_COLLECTOR),$(O)/interop/otelcol)
 .PHONY: demo-tools
-demo-tools: all test-tools $(DEMO_TOOLS)
+demo-tools: all $(O)/gen/python/opamp/v1/opamp_pb2.py $(DEMO_TOOLS)
 demo:
 	@tests/lib/need-packages.sh $(PACKAGES_BUILD) $(PACKAGES_DEMO)
 	@echo "Building opampd into $(O)/ (with $(CC))$(if $(DEMO_COLLECTOR),,$(if $(GO), and$(comma) with Go$(comma) a Collector: minutes the first time))"

@@ -45,12 +45,15 @@ const agentView = (() => {
   async function configPane(agent) {
     const runs = agent.effective ? text(agent.effective.files) : "";
     const wanted = await offeredText(agent);
+    const forms = wanted !== null && Object.keys(agent.effective?.files || {}).length === 1 && Object.keys(offered.version.files).length === 1 ? [diff.plain(wanted), diff.plain(runs)] : [null];
+    const inOrder = forms.includes(null) ? null : forms;
     const faults = agent.config.status === "failed" ? faultLines(agent.config.error, wanted || "") : new Set();
     const panes = {
       effective: ["Effective", () => runs ? yaml.block(runs) : el("p", { class: "soft" }, "The agent has not told what it runs.")],
       offered: ["Offered", () => wanted === null ? el("p", { class: "soft" }, "Nothing is assigned to this agent.") : yaml.block(wanted, faults)],
       difference: ["Difference", () => wanted === null || !runs ? el("p", { class: "soft" }, "There is nothing to compare.") : el("div", {},
-        el("p", { class: "soft small" }, "\u2212 offered, + what the agent runs: the agent adds what opampd and local files bring."), diff.block(wanted, runs))],
+        el("p", { class: "soft small" }, "\u2212 offered, + what the agent runs: the agent adds what opampd, local files and its defaults bring."
+          + (inOrder ? " Both are shown with their keys in order, without comments." : "")), inOrder ? diff.block(...inOrder) : diff.block(wanted, runs))],
     };
     const pane = el("div", { id: "config-pane", role: "tabpanel" });
     const tabs = Object.entries(panes).map(([key, [words, make]]) => el("button", {

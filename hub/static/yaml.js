@@ -24,6 +24,10 @@ const yaml = (() => {
     return line.length;
   }
 
+  function code(text) {
+    return text.slice(0, commentAt(text));
+  }
+
   function value(text) {
     const bare = text.trim();
     if (/^["']/.test(bare)) return "s";
@@ -94,39 +98,43 @@ const yaml = (() => {
     const block = find(lines, path);
     if (!block) return 0;
     const word = new RegExp("(^|[^\\w/.-])" + name.replace(/[.*+?^${}()|[\]\\]/g, "\\$&") + "($|[^\\w/.-])");
-    for (let i = block.line; i < block.end; i++) if (word.test(lines[i].slice(0, commentAt(lines[i])))) return i + 1;
+    for (let i = block.line; i < block.end; i++) if (word.test(code(lines[i]))) return i + 1;
     return block.line;
   }
 
   /* A Collector's words give no line, but the section and the name: the lines that they mean. */
   function named(words, text) {
     const lines = text.split("\n"), found = new Set();
-    const add = (line) => { if (line) found.add(line); };
-    let base = null, count = 0;
-    const settle = () => { if (base && found.size === count) add(find(lines, base)?.line); base = null; };
+    let base = null, count = 0, left = 20; // anybody's words: no more time than this
+    const add = (path, name) => {
+      if (left-- <= 0) return;
+      const line = name ? within(lines, path, name) : find(lines, path)?.line;
+      if (line) found.add(line);
+    };
+    const settle = () => { if (base && found.size === count) add(base); base = null; };
     for (const whole of words.split("\n").slice(0, 100)) {
-      const said = whole.slice(0, 1000); // anybody's words: no more time than this
+      const said = whole.slice(0, 1000);
       let m;
       if ((m = /'([\w.]+)' unknown type: "([^"]+)"/.exec(said)) || (m = /'([\w.]+)' in "([^"]+)"/.exec(said))) {
         settle();
-        add(find(lines, [...m[1].split("."), m[2]])?.line);
+        add([...m[1].split("."), m[2]]);
       } else if ((m = /(\w+(?:::[\w/.-]+)+): (.*)/.exec(said))) {
         settle();
         const name = /references \w+ "([^"]+)"/.exec(m[2]);
-        add(name ? within(lines, m[1].split("::"), name[1]) : find(lines, m[1].split("::"))?.line);
+        add(m[1].split("::"), name?.[1]);
       } else if ((m = /'(\w+)' error reading configuration for "([^"]+)"/.exec(said))) {
         settle();
         base = [m[1], m[2]];
         count = found.size;
       }
       if (!base) continue;
-      if ((m = /has invalid keys: (.+)$/.exec(said))) for (const key of m[1].split(/,\s*/)) add(within(lines, base, key));
-      else if ((m = /invalid scraper key: (\S+)/.exec(said))) add(within(lines, base, m[1]));
-      else if ((m = /^'([\w.-]+)' (?!decoding failed|has invalid|error reading)/.exec(said))) add(find(lines, [...base, ...m[1].split(".")])?.line);
+      if ((m = /has invalid keys: (.+)$/.exec(said))) for (const key of m[1].split(/,\s*/)) add(base, key);
+      else if ((m = /invalid scraper key: (\S+)/.exec(said))) add(base, m[1]);
+      else if ((m = /^'([\w.-]+)' (?!decoding failed|has invalid|error reading)/.exec(said))) add([...base, ...m[1].split(".")]);
     }
     settle();
     return found;
   }
 
-  return { line, block, named };
+  return { line, block, code, named };
 })();

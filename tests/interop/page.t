@@ -2,7 +2,7 @@
 """The walkthrough by opamphub's page, in a real browser: hub, opampd and Collector are the real ones.
 
 The pictures are written below build/ (interop/page): look at them after a change of the page; two of them stand
-in the README as doc/opamphub-fleet.png and doc/opamphub-agent.png.
+in the README: fleet.png as doc/opamphub-fleet.png and agent-top.png as doc/opamphub-agent.png.
 """
 import os
 import sys
@@ -61,8 +61,8 @@ class Walk:
         self.bed, self.hub, self.page = bed, hub, page
         self.daemon = None
 
-    def shot(self, name):
-        self.page.screenshot(os.path.join(SHOTS, name + ".png"), full=True)
+    def shot(self, name, most=100000):
+        self.page.screenshot(os.path.join(SHOTS, name + ".png"), full=True, most=most)
 
     def state(self, selector, value, what, limit=60):
         self.page.until(f"document.querySelector({selector!r})?.dataset.state === {value!r}", what, limit)
@@ -122,6 +122,8 @@ class Walk:
         page.until("[...document.querySelectorAll('#history .badge')].some((b) => b.textContent === 'applied')", "the history")
         page.click("#tab-difference")
         page.until("document.querySelectorAll('#config-pane .add').length > 0", "what opampd adds")
+        both = page.run("[...document.querySelectorAll('#config-pane .line:not(.add):not(.del)')].map((l) => l.textContent.trim())")
+        assert {"hostmetrics:", "collection_interval: 5s", "debug:", "metrics:", "- hostmetrics", "- debug"} <= set(both), both  # in order, or all differs
         self.shot("applied")
 
     def broken(self):
@@ -147,6 +149,7 @@ class Walk:
         page.until("document.querySelector('#facts .badge.good')?.textContent === 'healthy'", "that it is well")
         page.click("#tab-offered")
         self.shot("agent")
+        self.shot("agent-top", 950)  # README's
 
     def restarted(self):
         page, pid = self.page, self.daemon.agent()
@@ -163,7 +166,8 @@ class Walk:
         page = self.page
         page.run("location.hash = '#/'")
         page.until("document.querySelector('#fleet-rows .badge')?.textContent === 'healthy'", "the fleet")
-        self.shot("fleet")
+        page.run("document.querySelector('#toasts').replaceChildren()")
+        self.shot("fleet", 500)  # README's
         same(self.daemon.stop(30), 0, "opampd's exit status")
         page.until("document.querySelector('#fleet-rows .badge')?.textContent === 'gone'", "that it is gone")
         self.shot("gone")

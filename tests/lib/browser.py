@@ -124,11 +124,11 @@ class Browser:
             self.call("Input.dispatchKeyEvent", type=kind, key=name, code=code, text=text if kind == "keyDown" else "",
                       windowsVirtualKeyCode={"Tab": 9, "Enter": 13}.get(name, 0))
 
-    def screenshot(self, path, full=False):
+    def screenshot(self, path, full=False, most=100000):
         more = {}
         if full:  # the page as it is now: Chromium's own idea of its height may be an earlier one
             width, height = self.run("[innerWidth, Math.max(innerHeight, Math.ceil(document.querySelector('main')?.getBoundingClientRect().bottom + scrollY || 0))]")
-            more = {"captureBeyondViewport": True, "clip": {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}}
+            more = {"captureBeyondViewport": True, "clip": {"x": 0, "y": 0, "width": width, "height": min(height, most), "scale": 1}}
         data = self.call("Page.captureScreenshot", format="png", **more)["data"]
         with open(path, "wb") as f:
             f.write(base64.b64decode(data))

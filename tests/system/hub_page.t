@@ -54,7 +54,7 @@ class Acting:
                     status = opamp.RemoteConfigStatus(last_remote_config_hash=hash_, status=FAILED, error_message=WORDS)
                 else:
                     effective = opamp.EffectiveConfig()
-                    effective.config_map.config_map[""].body = body + b"# with what opampd adds\n"
+                    effective.config_map.config_map[""].body = body + b"# with what opampd adds\nextensions: {}\n"
                     more = {"effective_config": effective}
                 a.send(a.message(remote_config_status=status, **more))
         except (Closed, OSError, AttributeError):
