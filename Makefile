@@ -204,7 +204,7 @@ MAN_PAGES := opampd.8 opampctl.8 opamphub.8 opampd.yaml.5 opampd-sandbox.7
 MANS := $(addprefix $(O)/doc/,$(MAN_PAGES))
 .PHONY: doc doc-lint
 doc: $(MANS) $(O)/doc/messages.md $(O)/doc/opampctl.bash
-$(O)/doc/tables: $(O)/doc/gen/tables.o $(O)/libprivsep.a
+$(O)/doc/tables: $(O)/doc/gen/tables.o $(O)/libhub.a $(O)/libprivsep.a
 	$(CC) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $^ $(LIBS_EVENT) $(LIBS_SANDBOX)
 $(O)/doc/%: doc/%.in $(O)/doc/tables
 	$(O)/doc/tables fill $< >$@

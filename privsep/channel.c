@@ -21,6 +21,7 @@
 
 #define READS_PER_TURN 32  /* other descriptors get their turn between */
 #define DESCRIPTORS    253 /* the kernel's SCM_MAX_FD: most that can come along */
+#define FLUSH_AGAIN_MS 10
 #define UNREAD         512 /* messages thrown away at the end of a channel */
 
 struct header {
@@ -566,10 +567,24 @@ channel_wait(struct channel *c, int timeout_ms, struct error *err)
 int
 channel_flush(struct channel *c, int timeout_ms)
 {
+	size_t before;
+	int ready = 0;
+
 	while (!c->over && c->queued > 0) {
+		before = c->queued;
 		if (drain(c) == -1)
 			return -1;
-		if (c->queued > 0 && wait_for(c->fd, POLLOUT, timeout_ms) <= 0)
+		if (c->queued == 0)
+			break;
+		/* room, and refused: descriptors under way are counted by user, whoever sent them */
+		if (ready && c->queued == before) {
+			if (timeout_ms <= 0)
+				return -1;
+			(void)poll(NULL, 0, FLUSH_AGAIN_MS);
+			timeout_ms -= FLUSH_AGAIN_MS;
+		}
+		ready = wait_for(c->fd, POLLOUT, timeout_ms);
+		if (ready <= 0)
 			return -1;
 	}
 	return 0;

@@ -148,7 +148,7 @@
 /* channel_flush: the last words, when the parent's queue is full at that moment */
 #define POLICY_LAST_WORDS                                                                          \
 	POLICY_POLL("waiting for the last words to be sent",                                       \
-	    UNSEEN("when the parent has not taken what came before"))
+	    UNSEEN("now and then: when the parent has not taken what came before"))
 
 #define POLICY_LOOP                                                                                \
 	POLICY_LOG, POLICY_EPOLL,                                                                  \

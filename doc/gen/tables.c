@@ -2,12 +2,13 @@
  * tables.c: what the documents share with the code, printed from the same tables: at build time only.
  *
  *	tables messages             doc/messages.md
- *	tables fill FILE            FILE with its @KEYS@, @REFUSED@, @POLICIES@ lines replaced (mdoc)
+ *	tables fill FILE            FILE with its @KEYS@, @REFUSED@, @POLICIES@, @HUB@ lines replaced (mdoc)
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "hub/policy.h"
 #include "privsep/policy_text.h"
 #include "privsep/settings.h"
 
@@ -172,7 +173,9 @@ print_policy(const struct policy *p, const char *name)
 	if (p != &policy_agent && p != &policy_init && p != &policy_parent)
 		printf(".It namespaces\nown %s%s\n",
 		    policy_namespaces(buf, sizeof(buf), p->namespaces),
-		    p->empty_root ? "; an empty root directory" : "");
+		    p->empty_root     ? "; an empty root directory"
+		    : p->root_at != 0 ? "; its directory is the root"
+				      : "");
 	if (p->paths != NULL && p->paths->path != NULL) {
 		puts(".It files");
 		for (path = p->paths; path->path != NULL; path++)
@@ -180,8 +183,9 @@ print_policy(const struct policy *p, const char *name)
 			    policy_rights(buf, sizeof(buf), path->rights),
 			    path[1].path != NULL ? ";" : "");
 	} else if (p->paths != NULL) {
-		puts(p == &policy_confd ? ".It files\nbelow its state directory"
-					: ".It files\nnone");
+		puts(p == &policy_confd       ? ".It files\nbelow its state directory"
+		     : p == &policy_hub_store ? ".It files\nbelow its directory, none to execute"
+					      : ".It files\nnone");
 	}
 	if (p->limit_nofile != 0)
 		printf(".It descriptors\nat most %llu\n", (unsigned long long)p->limit_nofile);
@@ -224,7 +228,10 @@ fill(const char *path)
 			print_keys(1);
 		else if (strstr(line, "@POLICIES@") != NULL)
 			print_policies();
-		else
+		else if (strstr(line, "@HUB@") != NULL) {
+			print_policy(&policy_hub_front, "hub-front");
+			print_policy(&policy_hub_store, "hub-store");
+		} else
 			fputs(line, stdout);
 	}
 	fclose(f);

@@ -7,7 +7,9 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "privsep/channel.h"
@@ -373,6 +375,69 @@ test_I11_descriptors_that_wait_are_bounded(void **state)
 	close_pair(&p);
 }
 
+/* Sends a descriptor where nobody takes it; 0, or the error. */
+static int
+leave_under_way(int sock, int fd)
+{
+	char byte = 0;
+	struct iovec iov = {&byte, 1};
+	union {
+		char space[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = {.align = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
+	struct msghdr h = {.msg_iov = &iov,
+	    .msg_iovlen = 1,
+	    .msg_control = control.space,
+	    .msg_controllen = sizeof(control.space)};
+
+	memcpy(CMSG_DATA(&control.align), &fd, sizeof(fd));
+	return sendmsg(sock, &h, MSG_DONTWAIT | MSG_NOSIGNAL) == -1 ? errno : 0;
+}
+
+/*
+ * The kernel counts descriptors under way by user: others of that user may have taken all.  The socket
+ * can be written all the while; the last words are waited for, for the time given, without turning in circles.
+ */
+static int
+flush_without_circles(void)
+{
+	const struct rlimit few = {24, 24};
+	static const struct msg_status m;
+	struct rusage used;
+	struct pair p;
+	int fd = memfd_seal("x", "x", 1, NULL), other[2], i, r = 0;
+
+	open_pair(&p, PROC_CONFD, PROC_NETD);
+	if (fd == -1 || socketpair(AF_UNIX, SOCK_SEQPACKET, 0, other) == -1 ||
+	    setrlimit(RLIMIT_NOFILE, &few) == -1 ||
+	    (geteuid() == 0 && setresuid(64999, 64999, 64999) == -1))
+		return 2;
+	for (i = 0; i < 100 && r == 0; i++)
+		r = leave_under_way(other[0], fd);
+	if (r != ETOOMANYREFS)
+		return 3;
+	(void)alarm(30);
+	if (channel_send(p.c, MSG_NET_STATUS, &m, NULL, 0, fd) == -1 ||
+	    channel_flush(p.c, 500) != -1 || channel_queued(p.c) != 1)
+		return 4;
+	(void)getrusage(RUSAGE_SELF, &used);
+	return used.ru_utime.tv_sec + used.ru_stime.tv_sec > 0 ||
+	       used.ru_utime.tv_usec + used.ru_stime.tv_usec > 200000;
+}
+
+static void
+test_I11_no_circles_while_too_many_descriptors_are_under_way(void **state)
+{
+	int status = -1;
+	pid_t pid = fork();
+
+	(void)state;
+	if (pid == 0)
+		_exit(flush_without_circles());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 /* The fd that the channel uses is no socket any more: as if the kernel refused the call. */
 static void
 test_a_call_that_fails_is_no_end_of_the_peer(void **state)
@@ -463,6 +528,7 @@ main(void)
 	    cmocka_unit_test(test_I6_descriptors),
 	    cmocka_unit_test(test_I6_content_that_a_handler_refuses),
 	    cmocka_unit_test(test_I11_queue_is_bounded),
+	    cmocka_unit_test(test_I11_no_circles_while_too_many_descriptors_are_under_way),
 	    cmocka_unit_test(test_I11_descriptors_that_wait_are_bounded),
 	    cmocka_unit_test(test_a_call_that_fails_is_no_end_of_the_peer),
 	    cmocka_unit_test(test_what_the_table_forbids_is_not_sent),
