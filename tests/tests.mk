@@ -178,6 +178,13 @@ check-system: all test-tools
 .PHONY: sandbox-figures
 sandbox-figures: all test-tools
 	@O=$(abspath $(O)) tests/lib/lists.py $(RECORDS)
+# what the processes call in tests that reach most of it, as whoever runs this and of whichever build, beside their lists
+# (CC=clang-16 O=build-clang make record; an ordinary user makes and runs it in a tree of his own): what is strange is said
+.PHONY: record
+record: all test-tools
+	@rm -rf $(O)/records && mkdir -m 1777 $(O)/records
+	-@RECORD=$(abspath $(O))/records O=$(abspath $(O)) tests/lib/run-tap.sh $(addprefix tests/system/,kernel.t connect.t secrets.t daemon.t hub.t)
+	@VERBOSE=1 O=$(abspath $(O)) tests/lib/lists.py $(O)/records
 # the long proofs: what make check shows in samples or takes for granted, shown whole
 PROOF_TESTS := $(sort $(wildcard tests/proof/*.t))
 LONG_PROOFS := $(patsubst %,tests/proof/%.t,guest peers planted)
