@@ -139,6 +139,7 @@ api_request(struct web_request *q)
 		return;
 	}
 	(void)snprintf(path, sizeof(path), "%s", q->path + sizeof(PREFIX) - 1);
+	(void)store_failed(fleet_store(q->web->fleet)); /* of what was before it is no fault */
 	for (next = strtok_r(path, "/", &save); next != NULL && count < SEGMENTS;
 	     next = strtok_r(NULL, "/", &save))
 		part[count++] = next;

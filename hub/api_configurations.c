@@ -26,7 +26,7 @@ changed(struct web_request *q, int r, int status, json_t *body, const struct err
 {
 	if (r == -1) {
 		json_decref(body);
-		web_fault(q, 422, "%s", err->text);
+		web_fault(q, store_failed(fleet_store(q->web->fleet)) ? 500 : 422, "%s", err->text);
 	} else
 		web_json(q, status, body);
 }

@@ -98,19 +98,20 @@ fleet_begin(struct fleet *f, struct error *err)
 	return 0;
 }
 
-static void
-forget_pending(struct fleet *f)
-{
-	f->open = 0;
-	f->verdict_count = f->offer_count = f->changed_count = 0;
-}
-
 void
 fleet_undo(struct fleet *f)
 {
+	struct conv *c;
+
 	if (f->open)
 		store_rollback(f->store);
-	forget_pending(f);
+	while (f->offer_count-- > 0) { /* the last first: of two the older knows what was before */
+		c = fleet_conv(f, f->offers[f->offer_count].conv);
+		if (c != NULL)
+			c->offered = f->offers[f->offer_count].before;
+	}
+	f->open = 0;
+	f->verdict_count = f->offer_count = f->changed_count = 0;
 }
 
 void
@@ -127,9 +128,9 @@ fleet_offer(struct fleet *f, struct conv *c, uint64_t version)
 {
 	if (c->offered == version)
 		return;
-	c->offered = version;
 	fleet_room((void **)&f->offers, f->offer_count, &f->offer_room, sizeof(*f->offers));
-	f->offers[f->offer_count++] = (struct offer){c->number, version};
+	f->offers[f->offer_count++] = (struct offer){c->number, version, c->offered};
+	c->offered = version;
 }
 
 void

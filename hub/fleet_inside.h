@@ -31,7 +31,7 @@ struct verdict { /* to be sent after the commit */
 
 struct offer { /* likewise; version 0: AGREED */
 	uint32_t conv;
-	uint64_t version;
+	uint64_t version, before; /* before: what it was told to offer until now */
 };
 
 struct target { /* an assignment, ready to be compared */
@@ -94,7 +94,10 @@ struct conv *fleet_conv_of(struct fleet *f, const uint8_t uid[16]);
 struct conv *fleet_conv_new(struct fleet *f, uint32_t number, const uint8_t uid[16]);
 void fleet_conv_free(struct fleet *f, struct conv *c);
 
-/* A transaction: begun by the first that needs one, ended by fleet_end (0, or -1 and all undone). */
+/*
+ * A transaction: begun by the first that needs one, ended by fleet_end (0, or -1 and all undone: what
+ * was to be offered is not, and can be later).
+ */
 int fleet_begin(struct fleet *f, struct error *err);
 int fleet_end(struct fleet *f, struct error *err);
 void fleet_undo(struct fleet *f);

@@ -34,6 +34,7 @@ struct hub {
 	struct event *signals[5], *again, *patience, *watchdog, *words[PART_ALL];
 	uint64_t backoff_ms, started_ms;
 	int ending, reloading, told;
+	int killed; /* one was ended by a signal, and nobody asked it to end */
 };
 
 static uint64_t
@@ -154,6 +155,9 @@ static void
 all_ended(struct hub *h)
 {
 	(void)event_del(h->patience);
+	if (h->ending == 2 && h->killed) /* the other one ended for want of it */
+		h->ending = 0;
+	h->killed = 0;
 	if (h->ending) {
 		(void)event_base_loopbreak(h->base);
 		return;
@@ -182,6 +186,8 @@ on_child(evutil_socket_t fd, short what, void *arg)
 		for (i = 0; i < PART_ALL; i++)
 			if (h->parent.children[i].pid == pid) {
 				tell_end(h, (enum part)i, status);
+				h->killed |=
+				    WIFSIGNALED(status) && h->parent.children[i].alive >= 0;
 				if (!h->told && WIFEXITED(status) && WEXITSTATUS(status) != 0)
 					h->ending = 2; /* it said why: the first start failed */
 				h->parent.children[i].pid = 0;

@@ -25,6 +25,9 @@ int store_begin(struct store *s, struct error *err);
 int store_commit(struct store *s, struct error *err);
 void store_rollback(struct store *s);
 
+/* 1: since it was asked last the store itself has failed (a full disk), not what was asked of it. */
+int store_failed(struct store *s);
+
 struct bytes {
 	const char *data; /* NULL: not there */
 	size_t len;

@@ -146,7 +146,22 @@ static const char *const text_of[SQL_COUNT] = {
 int
 sql_fault(struct store *s, const char *what, struct error *err)
 {
-	return error_set(err, "%s: %s", what, sqlite3_errmsg(s->db));
+	const char *text = sqlite3_errmsg(s->db);
+	int number =
+	    (sqlite3_errcode(s->db) & 0xff) == SQLITE_IOERR ? sqlite3_system_errno(s->db) : 0;
+
+	s->failed = 1;
+	return number == 0 ? error_set(err, "%s: %s", what, text)
+			   : error_set(err, "%s: %s: %s", what, text, strerror(number));
+}
+
+int
+store_failed(struct store *s)
+{
+	int failed = s->failed;
+
+	s->failed = 0;
+	return failed;
 }
 
 sqlite3_stmt *

@@ -64,6 +64,7 @@ enum statement {
 struct store {
 	sqlite3 *db;
 	sqlite3_stmt *prepared[SQL_COUNT];
+	int failed; /* for store_failed */
 };
 
 /* The statement, reset and without bindings; NULL with err. */

@@ -65,13 +65,13 @@ begin(struct storeproc *p, struct error *err)
 		return -1;
 	close(p->dir); /* it leads out of the root */
 	p->store = hub_store_open(rooted ? "" : path, err);
-	free(path);
 	if (p->store == NULL)
-		return -1;
+		return rooted ? error_prefix(err, "the store in %s", path) : -1;
 	p->fleet = fleet_new(p->base, p->store, SETUP_FD_FRAMES,
 	    record_u64(&p->setup.record, SETUP_MAX_AGENTS, LIMIT_HUB_AGENTS), on_news, p, err);
 	if (p->fleet == NULL)
-		return -1;
+		return error_prefix(err, "the store in %s", path);
+	free(path);
 	p->ending = event_new(p->base, SETUP_FD_ALIVE, EV_READ, on_end, p);
 	if (p->ending == NULL || event_add(p->ending, NULL) == -1)
 		return error_set(err, "out of memory");

@@ -188,6 +188,8 @@ web_fault(struct web_request *q, int status, const char *fmt, ...)
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	(void)log_escape(safe, sizeof(safe), text, strlen(text));
+	if (status >= 500)
+		log_error("answering %s: %s", q->path, text);
 	web_json(q, status, json_pack("{s:{s:s}}", "error", "what", safe));
 }
 

@@ -162,6 +162,12 @@ $(O)/tools/storelook: $(O)/tests/tools/storelook.o $(O)/libconfd.a $(O)/libprivs
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $^ $(LIBS_EVENT) $(LIBS_SANDBOX)
 -include $(O)/tests/tools/storelook.d
+# the same of opamphub's store
+TEST_TOOLS += $(O)/tools/hublook
+$(O)/tools/hublook: $(O)/tests/tools/hublook.o $(O)/libhub.a $(O)/libprivsep.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $^ $(LIBS_EVENT) $(LIBS_SQLITE) $(LIBS_SSL) $(LIBS_JSON) $(LIBS_SANDBOX)
+-include $(O)/tests/tools/hublook.d
 # which system calls the processes make (RECORD=DIR, tests/lib/recorder.py)
 TEST_TOOLS += $(O)/tools/record
 $(O)/tools/record: $(O)/tests/tools/record.o $(O)/libhub.a $(O)/libprivsep.a

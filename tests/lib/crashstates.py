@@ -1,4 +1,4 @@
-"""Every disk that a power loss could leave, made from what the real confd did (tests/tools/faults.c, record).
+"""Every disk that a power loss could leave, made from what a real process did (tests/tools/faults.c, record).
 
 The model is POSIX at its weakest.  What is done to a file (bytes, mode, group) is durable once that file was
 synced after it; a name in a directory (made, moved, linked, removed) once that directory was synced after it.
@@ -40,6 +40,8 @@ class Change:
             data = self.data[:len(self.data) // 2] if torn else self.data
             old = node.data.ljust(self.at, b"\0")
             node.data = old[:self.at] + data + old[self.at + len(data):]
+        elif self.what == "truncate":
+            node.data = node.data[:self.length].ljust(self.length, b"\0")
         elif self.what == "attr":
             node.mode, node.gid = self.mode, self.gid
         else:
@@ -54,6 +56,7 @@ class Disk:
         self.nodes, self.inodes = {}, {}
         self.root = self.take(top)
         self.changes = []  # Change, or ("sync", number)
+        self.lines = [0]  # how many changes after so many lines of the log
 
     def new(self, kind, inode):
         number = len(self.nodes)
@@ -82,34 +85,40 @@ class Disk:
     def read(self, log):
         """The lines of the log as changes."""
         for line in open(log, encoding="ascii"):
-            word = line.split()
-            known = lambda i: self.inodes.get(int(word[i]))  # noqa: E731
-            if word[0] in ("create", "mkdir", "symlink"):
-                where = known(2)
-                if where is None:
-                    continue  # not below the state directory
-                number = self.new({"create": "file", "mkdir": "dir", "symlink": "link"}[word[0]], int(word[1]))
-                self.nodes[number].mode = 0o700 if word[0] == "mkdir" else 0o600
-                if word[0] == "symlink":
-                    self.nodes[number].data = word[4].encode()
-                self.changes.append(Change(where, "names", gone=[], come={word[3]: number}))
-            elif word[0] == "link":
-                self.changes.append(Change(known(2), "names", gone=[], come={word[3]: known(1)}))
-            elif word[0] == "rename":
-                assert word[1] == word[3], "a rename from one directory to another"
-                self.changes.append(Change(known(1), "names", gone=[word[2]], come={word[4]: self.find(known(1), word[2])}))
-            elif word[0] == "unlink":
-                self.changes.append(Change(known(1), "names", gone=[word[2]], come={}))
-            elif known(1) is None:
-                continue
-            elif word[0] == "write":
-                self.changes.append(Change(known(1), "write", at=int(word[2]), data=bytes.fromhex(word[3])))
-            elif word[0] == "attr":
-                self.changes.append(Change(known(1), "attr", mode=int(word[2], 8), gid=int(word[3])))
-            elif word[0] == "sync":
-                self.changes.append(("sync", known(1)))
-            else:
-                raise AssertionError(f"a line that is not understood: {line}")
+            self.understand(line)
+            self.lines.append(len(self.changes))
+
+    def understand(self, line):
+        word = line.split()
+        known = lambda i: self.inodes.get(int(word[i]))  # noqa: E731
+        if word[0] in ("create", "mkdir", "symlink"):
+            where = known(2)
+            if where is None:
+                return  # not below the state directory
+            number = self.new({"create": "file", "mkdir": "dir", "symlink": "link"}[word[0]], int(word[1]))
+            self.nodes[number].mode = 0o700 if word[0] == "mkdir" else 0o600
+            if word[0] == "symlink":
+                self.nodes[number].data = word[4].encode()
+            self.changes.append(Change(where, "names", gone=[], come={word[3]: number}))
+        elif word[0] == "link":
+            self.changes.append(Change(known(2), "names", gone=[], come={word[3]: known(1)}))
+        elif word[0] == "rename":
+            assert word[1] == word[3], "a rename from one directory to another"
+            self.changes.append(Change(known(1), "names", gone=[word[2]], come={word[4]: self.find(known(1), word[2])}))
+        elif word[0] == "unlink":
+            self.changes.append(Change(known(1), "names", gone=[word[2]], come={}))
+        elif known(1) is None:
+            return
+        elif word[0] == "truncate":
+            self.changes.append(Change(known(1), "truncate", length=int(word[2])))
+        elif word[0] == "write":
+            self.changes.append(Change(known(1), "write", at=int(word[2]), data=bytes.fromhex(word[3])))
+        elif word[0] == "attr":
+            self.changes.append(Change(known(1), "attr", mode=int(word[2], 8), gid=int(word[3])))
+        elif word[0] == "sync":
+            self.changes.append(("sync", known(1)))
+        else:
+            raise AssertionError(f"a line that is not understood: {line}")
 
     def find(self, directory, name):
         """What a name means after all changes so far."""
@@ -144,15 +153,17 @@ class Disk:
                 change.apply(nodes[change.of], change is torn)
         return nodes
 
+    most_all, few, some = MOST_ALL, 3, SOME
+
     def states(self, moment, chance):
         durable, air, done = self.cut(moment)
         always = {id(c) for c in durable}
-        if len(air) <= MOST_ALL:
+        if len(air) <= self.most_all:
             picks = [[c for i, c in enumerate(air) if bits >> i & 1] for bits in range(1 << len(air))]
         else:
-            few = [list(some) for n in range(4) for some in itertools.combinations(air, n)]
+            few = [list(some) for n in range(self.few + 1) for some in itertools.combinations(air, n)]
             picks = few + [[c for c in air if c not in some] for some in few] + \
-                [[c for c in air if chance.random() < 0.5] for _ in range(SOME)]
+                [[c for c in air if chance.random() < 0.5] for _ in range(self.some)]
         for pick in picks:
             kept = always | {id(c) for c in pick}
             yield self.tree(done, kept)

@@ -5,7 +5,7 @@
  *	faults live PID SPEC          the process PID, from now on
  *	faults next PID PROGRAM SPEC  what PID or a child of it next executes as PROGRAM, from its first call on
  *
- * SPEC is one of
+ * SPEC is one of these; with the word disk before it only calls that change a file count and are hit:
  *
  *	count           nothing is done to it
  *	kill N          it is killed at the entry of its Nth call: the call does not happen
@@ -62,6 +62,7 @@ struct faults {
 	size_t count;
 	unsigned calls, fitting, times[MOST_CALLS], first[MOST_CALLS];
 	int done;   /* the fault was put in */
+	int disk;   /* only calls that change a file count */
 	int faking; /* the call we are in: 1 gives -error, 2 does half */
 	struct user_regs_struct saved;
 };
@@ -142,9 +143,13 @@ on_disk(pid_t pid, const struct user_regs_struct *r)
 	case SYS_fchmod:
 	case SYS_fchown:
 	case SYS_pwrite64:
+	case SYS_ftruncate:
+	case SYS_unlink:
 		return 1;
+	case SYS_openat:
+		return (r->rdx & (O_CREAT | O_TRUNC)) != 0;
 	case SYS_write:
-		return faults_is_regular(pid, (int)r->rdi);
+		return r->rdi > 2 && faults_is_regular(pid, (int)r->rdi); /* not the log */
 	default:
 		return 0;
 	}
@@ -181,6 +186,8 @@ make_fail(struct faults *f, pid_t pid, struct user_regs_struct r)
 static int
 is_due(struct faults *f, pid_t pid, const struct user_regs_struct *r)
 {
+	if (f->disk && !on_disk(pid, r))
+		return 0;
 	if (f->deed == DEED_SHORT) {
 		f->fitting += (unsigned)transfers(r);
 		return transfers(r) && f->fitting == f->at;
@@ -199,7 +206,7 @@ on_entry(struct faults *f, pid_t pid)
 	if (ptrace(PTRACE_GETREGS, pid, NULL, &r) == -1)
 		faults_fail("PTRACE_GETREGS");
 	nr = (long)r.orig_rax;
-	f->calls++;
+	f->calls += (unsigned)(!f->disk || on_disk(pid, &r));
 	if (nr >= 0 && nr < MOST_CALLS && f->times[nr]++ == 0)
 		f->first[nr] = f->calls;
 	if (f->deed == DEED_RECORD)
@@ -427,6 +434,11 @@ read_spec(struct faults *f, int argc, char **argv)
 	    "count", "kill", "hold", "fail", "failon", "short", "record"};
 	size_t i;
 
+	if (argc > 0 && strcmp(argv[0], "disk") == 0) {
+		f->disk = 1;
+		argc--;
+		argv++;
+	}
 	errno = EINVAL;
 	for (i = 0; argc > 0 && i < sizeof(deeds) / sizeof(deeds[0]); i++)
 		if (strcmp(argv[0], deeds[i]) == 0)

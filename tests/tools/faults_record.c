@@ -5,7 +5,7 @@
  *
  *	create INODE DIRECTORY NAME     mkdir INODE DIRECTORY NAME     symlink INODE DIRECTORY NAME TARGET
  *	write INODE OFFSET HEX          attr INODE MODE GROUP          sync INODE
- *	truncate INODE
+ *	truncate INODE LENGTH
  *	rename DIRECTORY NAME DIRECTORY NAME    link INODE DIRECTORY NAME    unlink DIRECTORY NAME
  *
  * DIRECTORY is an inode's number too.  Only calls that did something are told.
@@ -28,6 +28,7 @@ static FILE *out;
 static struct user_regs_struct entry;
 static long at; /* where a write begins */
 static char names[2][4096];
+static int existed; /* what is opened by a path was there */
 
 void
 faults_record_to(const char *path)
@@ -103,6 +104,19 @@ fetch_text(pid_t pid, unsigned long address, char to[4096])
 	to[n < 4095 ? n : 4095] = '\0';
 }
 
+/* A path from the root, in names[0] as we see it; "": another one. */
+static void
+fetch_path(pid_t pid, unsigned long address)
+{
+	int n = snprintf(names[0], sizeof(names[0]), "/proc/%d/root", pid);
+
+	fetch_text(pid, address, names[1]);
+	if (names[1][0] != '/' || strlen(names[1]) >= sizeof(names[0]) - (size_t)n)
+		names[0][0] = '\0';
+	else
+		memcpy(names[0] + n, names[1], strlen(names[1]) + 1);
+}
+
 static long
 position(pid_t pid, int fd)
 {
@@ -125,6 +139,13 @@ faults_record_entry(pid_t pid, const struct user_regs_struct *r)
 	switch (r->orig_rax) {
 	case SYS_write:
 		at = faults_is_regular(pid, (int)r->rdi) ? position(pid, (int)r->rdi) : -1;
+		break;
+	case SYS_openat:
+		fetch_path(pid, r->rsi);
+		existed = access(names[0], F_OK) == 0;
+		break;
+	case SYS_unlink:
+		fetch_path(pid, r->rdi);
 		break;
 	case SYS_openat2:
 	case SYS_mkdirat:
@@ -174,6 +195,43 @@ put_attributes(pid_t pid, int fd)
 		    st.st_mode & 07777u, st.st_gid);
 }
 
+/* The directory's inode, and the name in it, of the path in names[0]; NULL: none that we know. */
+static const char *
+place_of_path(unsigned long long *directory)
+{
+	char *slash = strrchr(names[0], '/');
+	struct stat st;
+	int r;
+
+	if (slash == NULL)
+		return NULL;
+	*slash = '\0';
+	r = stat(names[0], &st);
+	*slash = '/';
+	*directory = (unsigned long long)st.st_ino;
+	return r == -1 ? NULL : slash + 1;
+}
+
+static void
+put_made(unsigned long long inode)
+{
+	unsigned long long directory;
+	const char *name = existed ? NULL : place_of_path(&directory);
+
+	if (name != NULL)
+		fprintf(out, "create %llu %llu %s\n", inode, directory, name);
+}
+
+static void
+put_gone(void)
+{
+	unsigned long long directory;
+	const char *name = place_of_path(&directory);
+
+	if (name != NULL)
+		fprintf(out, "unlink %llu %s\n", directory, name);
+}
+
 void
 faults_record_exit(pid_t pid, long result)
 {
@@ -189,7 +247,17 @@ faults_record_exit(pid_t pid, long result)
 			fprintf(out, "create %llu %llu %s\n", inode_of(pid, (int)result),
 			    inode_of(pid, fd), names[0]);
 		if (flags & O_TRUNC)
-			fprintf(out, "truncate %llu\n", inode_of(pid, (int)result));
+			fprintf(out, "truncate %llu 0\n", inode_of(pid, (int)result));
+		break;
+	case SYS_openat: /* by a path that begins at the root */
+		if (entry.rdx & O_CREAT)
+			put_made(inode_of(pid, (int)result));
+		break;
+	case SYS_ftruncate:
+		fprintf(out, "truncate %llu %ld\n", inode_of(pid, fd), (long)entry.rsi);
+		break;
+	case SYS_unlink:
+		put_gone();
 		break;
 	case SYS_write:
 		if (at >= 0)
