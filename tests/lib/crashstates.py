@@ -154,11 +154,16 @@ class Disk:
         return nodes
 
     most_all, few, some = MOST_ALL, 3, SOME
+    # between two syncs only all that was done (what else can be missing then can be missing later), and one torn write
+    sparse = False
 
     def states(self, moment, chance):
         durable, air, done = self.cut(moment)
         always = {id(c) for c in durable}
-        if len(air) <= self.most_all:
+        if self.sparse and moment < len(self.changes) and not isinstance(self.changes[moment], tuple):
+            picks = [air]
+            air = air[-1:]
+        elif len(air) <= self.most_all:
             picks = [[c for i, c in enumerate(air) if bits >> i & 1] for bits in range(1 << len(air))]
         else:
             few = [list(some) for n in range(self.few + 1) for some in itertools.combinations(air, n)]
@@ -167,7 +172,7 @@ class Disk:
         for pick in picks:
             kept = always | {id(c) for c in pick}
             yield self.tree(done, kept)
-            for change in pick:
+            for change in [chance.choice(pick)] if self.sparse and pick else pick:
                 if change.what == "write" and len(change.data) > 1:
                     yield self.tree(done, kept, change)
 

@@ -552,8 +552,8 @@ def told(results, name, hows):
 # ---- power lost at any moment
 
 # in every way up to so many changes in the air, of more by chance so many times
-LOSSES = {"a configuration change": (5, 8), "deletions": (4, 6), "an agent's first report": (4, 6),
-          "a first start": (5, 16), "a start after a kill": (5, 16), "the end": (4, 8)}
+LOSSES = {"a configuration change": (7, 60), "deletions": (7, 30), "an agent's first report": (7, 60),
+          "a first start": (7, 30), "a start after a kill": (7, 60), "the end": (7, 30)}
 
 
 def record(life, phase, log):
@@ -597,7 +597,7 @@ def every_loss(name):
         results, _ = undisturbed(life, phase)
         disk, marks = record(life, phase, os.path.join(life.hub.work, "calls"))
         disk.most_all, disk.some = LOSSES[name]
-        disk.few = 1
+        disk.few, disk.sparse = 1, not os.environ.get("FULL")
         place, known, bad, count = life.looker.place(), {}, [], 0
         for moment, nodes in disk.all_states():
             count += 1
