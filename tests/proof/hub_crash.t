@@ -12,7 +12,7 @@ import hub_faults
 from hub_faults import HOWS, LOSSES, PHASES
 
 FULL = bool(os.environ.get("FULL"))
-WORKERS = int(os.environ.get("WORKERS", "4"))
+WORKERS = int(os.environ.get("WORKERS", "6"))
 MORE = 3  # calls: what is written about what was sent may come in one transaction or in two
 EACH = 3  # of so many calls one has another fault than a kill
 
