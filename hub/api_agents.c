@@ -338,8 +338,11 @@ get_agent(struct web_request *q, const uint8_t uid[16])
 	struct store *s = fleet_store(q->web->fleet);
 	struct error err;
 	size_t i;
-	int r = store_agent_get(s, uid, put_agent, &o, &err);
+	int r;
 
+	if (web_may_be_long(q) == -1)
+		return;
+	r = store_agent_get(s, uid, put_agent, &o, &err);
 	for (i = 0; r == 1 && i < sizeof(parts) / sizeof(parts[0]); i++) {
 		o.member = parts[i].name;
 		(void)json_object_set_new(o.into, o.member, json_null());

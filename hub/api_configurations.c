@@ -77,8 +77,11 @@ get_version(struct web_request *q, uint64_t id)
 {
 	json_t *j = NULL;
 	struct error err;
-	int r = store_version_get(fleet_store(q->web->fleet), id, put_version, &j, &err);
+	int r;
 
+	if (web_may_be_long(q) == -1)
+		return;
+	r = store_version_get(fleet_store(q->web->fleet), id, put_version, &j, &err);
 	if (r == 1)
 		web_json(q, 200, j);
 	else if (r == 0)

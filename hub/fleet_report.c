@@ -75,7 +75,7 @@ put_json_part(struct report *p, uint16_t key, enum agent_part part)
 
 	if (!record_find(p->r, key, &e))
 		return 0;
-	j = json_read(e.value, e.len, JSON_ALLOW_NUL, &fault, NULL);
+	j = json_read(e.value, e.len, JSON_ALLOW_NUL, SIZE_MAX, &fault, NULL);
 	if (!json_is_object(j) && !json_is_array(j)) {
 		json_decref(j);
 		return error_set(p->err, "a part (key %u) that is not JSON: %s", key, fault.text);

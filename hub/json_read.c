@@ -11,7 +11,7 @@
 #include "privsep/limits.h"
 
 static struct {
-	size_t left;
+	size_t left, pieces;
 	int reading, exceeded;
 } budget;
 
@@ -21,10 +21,11 @@ take(size_t size)
 	void *p;
 	size_t cost;
 
-	if (budget.reading && size > budget.left) {
+	if (budget.reading && (size > budget.left || budget.pieces == 0)) {
 		budget.exceeded = 1;
 		return NULL;
 	}
+	budget.pieces -= budget.reading != 0;
 	p = malloc(size);
 	if (p != NULL && budget.reading) {
 		cost = malloc_usable_size(p) + sizeof(size_t);
@@ -42,12 +43,14 @@ give(void *p)
 }
 
 json_t *
-json_read(const char *text, size_t len, size_t flags, json_error_t *fault, int *too_large)
+json_read(
+    const char *text, size_t len, size_t flags, size_t most, json_error_t *fault, int *too_large)
 {
 	json_t *j;
 
 	json_set_alloc_funcs(take, give);
 	budget.left = LIMIT_HUB_JSON_FACTOR * len + 1 * MIB;
+	budget.pieces = most;
 	budget.exceeded = 0;
 	budget.reading = 1;
 	j = json_loadb(text, len, flags, fault);

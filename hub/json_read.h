@@ -8,7 +8,11 @@
 
 #include <jansson.h>
 
-/* As json_loadb.  NULL: fault says why; *too_large (may be NULL): it would have needed too much memory. */
-json_t *json_read(const char *text, size_t len, size_t flags, json_error_t *fault, int *too_large);
+/*
+ * As json_loadb.  most: so many pieces of memory may be taken, each value needs one to three.  NULL: fault
+ * says why; *too_large (may be NULL): it would have needed too much memory.
+ */
+json_t *json_read(
+    const char *text, size_t len, size_t flags, size_t most, json_error_t *fault, int *too_large);
 
 #endif

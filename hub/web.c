@@ -27,6 +27,7 @@
 #define ANSWER_S     120
 #define IDLE_S       60
 #define LINGER_S     2
+#define FULL_MS      200 /* when all places are taken: who has been in its step for so long may go */
 #define SMALL_BODY   (64 * KIB)
 #define OUTPUT_HIGH  (1 * MIB)
 #define STREAM_MOST  (5 * MIB) /* a watcher that does not read is dropped */
@@ -50,6 +51,7 @@ struct web_connection {
 	struct sockaddr_storage from;
 	struct http_head head;
 	size_t body;
+	uint64_t since_ms;       /* it is in this step */
 	uint64_t until_ms;       /* the step has to be done by then; 0: no limit */
 	char author[WEB_AUTHOR]; /* of the request that is being read */
 	unsigned reading_body : 1, keep : 1, last : 1, streaming : 1, answered : 1, shut : 1,
@@ -83,7 +85,8 @@ drop(struct web_connection *c)
 static void
 allow(struct web_connection *c, unsigned seconds)
 {
-	c->until_ms = seconds == 0 ? 0 : now_ms() + 1000ull * seconds;
+	c->since_ms = now_ms();
+	c->until_ms = seconds == 0 ? 0 : c->since_ms + 1000ull * seconds;
 }
 
 static size_t
@@ -92,18 +95,34 @@ unread(const struct web_connection *c)
 	return evbuffer_get_length(bufferevent_get_output(c->bev));
 }
 
-/* May so many bytes more wait for clients that do not read? */
-static int
-has_room(const struct web *w, size_t len)
+static size_t
+all_unread(const struct web *w)
 {
 	const struct web_connection *c;
 	size_t all = 0;
 
-	if (len <= SMALL_BODY)
-		return 1;
 	LIST_FOREACH (c, &w->all, entry)
 		all += unread(c);
+	return all;
+}
+
+/* May so many bytes more wait for clients that do not read? */
+static int
+has_room(const struct web *w, size_t len)
+{
+	size_t all = len <= SMALL_BODY ? 0 : all_unread(w);
+
 	return all == 0 || all + len <= LIMIT_HUB_WEB_ANSWERS;
+}
+
+int
+web_may_be_long(struct web_request *q)
+{
+	if (all_unread(q->web) <= LIMIT_HUB_WEB_ANSWERS / 2)
+		return 0;
+	web_reply_headers(
+	    q, 503, "Retry-After: 10\r\n", "application/json", NO_ROOM, sizeof(NO_ROOM) - 1);
+	return -1;
 }
 
 /* ---- answers */
@@ -292,7 +311,8 @@ web_body(struct web_request *q)
 {
 	json_error_t fault;
 	int too_large;
-	json_t *j = json_read(q->body, q->body_len, JSON_REJECT_DUPLICATES, &fault, &too_large);
+	json_t *j = json_read(q->body, q->body_len, JSON_REJECT_DUPLICATES, LIMIT_HUB_JSON_PIECES,
+	    &fault, &too_large);
 	char safe[JSON_ERROR_TEXT_LENGTH * 4];
 
 	if (j != NULL)
@@ -538,30 +558,37 @@ take(struct web *w, int fd, const struct sockaddr_storage *from)
 }
 
 /*
- * The oldest of those that ask for nothing goes, or else the one that has been at its request for
- * longest: slow and idle ones do not keep others out.
+ * Who has been in its step for longest goes, but nobody who has just begun: slow and idle clients do
+ * not keep others out, and a crowd of new ones does not drive out who is being served.
  */
 static int
 make_room(struct web *w)
 {
-	struct web_connection *c, *idle = NULL, *slow = NULL;
+	struct web_connection *c, *slowest = NULL;
 
-	LIST_FOREACH (c, &w->all, entry) { /* the newest stand first */
-		if (c->streaming)
-			continue;
-		slow = c;
-		if (!c->reading_body && (unread(c) == 0 || c->last))
-			idle = c;
-	}
-	if (slow == NULL)
+	LIST_FOREACH (c, &w->all, entry)
+		if (!c->streaming && (slowest == NULL || c->since_ms < slowest->since_ms))
+			slowest = c;
+	if (slowest == NULL || now_ms() - slowest->since_ms < FULL_MS)
 		return -1;
-	drop(idle != NULL ? idle : slow);
+	drop(slowest);
 	return 0;
+}
+
+static void
+on_room(evutil_socket_t fd, short what, void *arg)
+{
+	struct web *w = arg;
+
+	(void)fd;
+	(void)what;
+	(void)event_add(w->accepting, NULL);
 }
 
 static void
 on_accept(evutil_socket_t fd, short what, void *arg)
 {
+	static const struct timeval full = {0, FULL_MS * 1000};
 	struct web *w = arg;
 	struct sockaddr_storage from;
 	socklen_t len;
@@ -570,7 +597,8 @@ on_accept(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	while (turns-- > 0) {
 		if (w->connections >= WEB_CONNECTIONS && make_room(w) == -1) {
-			(void)event_del(w->accepting); /* until one is dropped */
+			(void)event_del(w->accepting); /* until one is dropped, or slow enough */
+			(void)event_base_once(w->base, -1, EV_TIMEOUT, on_room, w, &full);
 			return;
 		}
 		len = sizeof(from);

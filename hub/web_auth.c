@@ -246,6 +246,15 @@ is_open(const struct web_request *q)
 		   : strcmp(q->path, "/api/v1/session") == 0;
 }
 
+static void
+refuse(struct web_request *q, int status, const char *headers, const char *what)
+{
+	char text[128];
+
+	(void)snprintf(text, sizeof(text), "{\"error\":{\"what\":\"%s\"}}", what);
+	web_reply_headers(q, status, headers, "application/json", text, strlen(text));
+}
+
 static int
 authenticate(struct web_request *q, const struct http_head *h, const struct sockaddr *from)
 {
@@ -255,22 +264,17 @@ authenticate(struct web_request *q, const struct http_head *h, const struct sock
 
 	if (!setup_has_tokens(q->web->setup))
 		return 0;
+	/* whoever guesses at the same address does not keep out who has the token */
+	if (!session && !is_open(q) &&
+	    (token_author(q, bearer) == 0 || cookie_author(q, http_get(h, "Cookie")) == 0))
+		return 0;
 	if (too_many(q->web, key, TRY_SECOND, TRY_BURST, bearer != NULL || session)) {
-		web_reply_headers(q, 429, "Retry-After: 10\r\n", "application/json",
-		    "{\"error\":{\"what\":\"too many tries\"}}", 36);
+		refuse(q, 429, "Retry-After: 10\r\n", "too many tries");
 		return 429;
 	}
 	if (is_open(q))
 		return 0;
-	if (token_author(q, bearer) == 0 || cookie_author(q, http_get(h, "Cookie")) == 0) {
-		struct web_rate *r = &q->web->rates[key % WEB_RATES];
-
-		if (bearer != NULL && r->key == key && r->left < TRY_BURST)
-			r->left++; /* it was no wrong one */
-		return 0;
-	}
-	web_reply_headers(q, 401, "WWW-Authenticate: Bearer\r\n", "application/json",
-	    "{\"error\":{\"what\":\"a token is needed\"}}", 38);
+	refuse(q, 401, "WWW-Authenticate: Bearer\r\n", "a token is needed");
 	return 401;
 }
 
@@ -289,8 +293,7 @@ web_allow(struct web_request *q, const struct http_head *h, const struct sockadd
 		return 405;
 	}
 	if (too_many(q->web, address_key(from, 1), RATE_SECOND, RATE_BURST, 1)) {
-		web_reply_headers(q, 429, "Retry-After: 1\r\n", "application/json",
-		    "{\"error\":{\"what\":\"too many requests\"}}", 38);
+		refuse(q, 429, "Retry-After: 1\r\n", "too many requests");
 		return 429;
 	}
 	status = authenticate(q, h, from);

@@ -84,6 +84,9 @@ void web_json(struct web_request *q, int status, json_t *body); /* takes body */
 void web_fault(struct web_request *q, int status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Before an answer that may be long is made: is there room for it?  -1: it was answered by 503. */
+int web_may_be_long(struct web_request *q);
+
 /* The answer goes on for as long as the client stays: what is sent later goes to *out. */
 int web_begin_stream(struct web_request *q);
 void web_stream_send(struct web_connection *c, const void *data, size_t len);

@@ -121,15 +121,16 @@
 #define LIMIT_HUB_UNFINISHED                                                                       \
 	(256 *                                                                                     \
 	    MIB) /* of all agents together: messages that are not whole or wait, answers unread */
-#define LIMIT_HUB_UNREAD_MS   120000      /* an agent that does not read what it is offered */
-#define LIMIT_HUB_ATTRIBUTES  (64 * KIB)  /* of one agent, that can be searched and are listed */
-#define LIMIT_HUB_WEB_BODIES  (64 * MIB)  /* of all requests together that are under way */
-#define LIMIT_HUB_WEB_ANSWERS (128 * MIB) /* of all clients together that do not read them */
-#define LIMIT_HUB_WEB_KEPT    (4 * MIB)   /* events kept for watchers that come back */
-#define LIMIT_HUB_JSON_FACTOR 8           /* times its text: what JSON may need when it is read */
-#define LIMIT_HUB_AGENTS      20000       /* known; settable: --max-agents */
-#define LIMIT_HUB_EVENTS      200         /* kept for each agent */
-#define LIMIT_HUB_SEARCH      256         /* bytes of a search */
+#define LIMIT_HUB_UNREAD_MS   120000     /* an agent that does not read what it is offered */
+#define LIMIT_HUB_ATTRIBUTES  (64 * KIB) /* of one agent, that can be searched and are listed */
+#define LIMIT_HUB_WEB_BODIES  (64 * MIB) /* of all requests together that are under way */
+#define LIMIT_HUB_WEB_ANSWERS (64 * MIB) /* of all clients together that do not read them */
+#define LIMIT_HUB_WEB_KEPT    (4 * MIB)  /* events kept for watchers that come back */
+#define LIMIT_HUB_JSON_PIECES 200000     /* of memory for the JSON of one request */
+#define LIMIT_HUB_JSON_FACTOR 8          /* times its text: what JSON may need when it is read */
+#define LIMIT_HUB_AGENTS      20000      /* known; settable: --max-agents */
+#define LIMIT_HUB_EVENTS      200        /* kept for each agent */
+#define LIMIT_HUB_SEARCH      256        /* bytes of a search */
 
 /* Time. */
 #define LIMIT_BACKOFF_CHILD_MS  60000    /* restart of a dead child grows to this, and never ends */

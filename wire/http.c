@@ -109,6 +109,9 @@ header_line(struct http_head *h, char *line, struct error *err)
 		end[-1] = '\0';
 	if (!http_value_ok(value))
 		return error_set(err, "a header's value has control characters");
+	/* whose name counts would be a matter of taste */
+	if (strcasecmp(line, "Host") == 0 && http_get(h, "Host") != NULL)
+		return error_set(err, "two Host headers");
 	h->headers[h->count++] = (struct http_header){line, value};
 	if (strcasecmp(line, "Content-Length") == 0)
 		return content_length(h, value, err);

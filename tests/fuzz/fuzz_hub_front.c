@@ -86,6 +86,7 @@ make(void)
 	size_t len;
 	int sv[2];
 
+	(void)signal(SIGPIPE, SIG_IGN);
 	log_set_level(LOG_LEVEL_ERROR);
 	front.base = event_base_new();
 	if (front.base == NULL || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) == -1)

@@ -76,7 +76,8 @@ files(const uint8_t *data, size_t size)
 	struct record_entry e;
 	struct error err;
 	json_error_t fault;
-	json_t *j = json_read((const char *)data, size, JSON_REJECT_DUPLICATES, &fault, NULL);
+	json_t *j = json_read(
+	    (const char *)data, size, JSON_REJECT_DUPLICATES, LIMIT_HUB_JSON_PIECES, &fault, NULL);
 	uint8_t hash[32], again[32];
 	size_t len, pos = 0, count = 0;
 	char *out;

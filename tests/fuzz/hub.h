@@ -11,6 +11,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <signal.h>
+
 #include <event2/event.h>
 
 #include "hub/fleet_inside.h"
@@ -172,6 +174,7 @@ bed_make(struct bed *b, fleet_watcher watch, void *ctx)
 	struct error err;
 	int sv[2];
 
+	(void)signal(SIGPIPE, SIG_IGN);
 	log_set_level(LOG_LEVEL_ERROR);
 	b->base = event_base_new();
 	if (b->base == NULL || mkdtemp(bed_dir) == NULL || atexit(bed_remove) != 0 ||

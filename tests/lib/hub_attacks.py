@@ -303,6 +303,8 @@ HTTP = but(agent_attacks.HTTP, a_body_of_32=None, a_gzip_bomb="400", a_chunked_b
     Attack("another path", head("GET /v1/opam HTTP/1.1\r\nHost: x\r\n\r\n"), "404"),
     Attack("a path in disguise", head("GET /v1/%6fpamp HTTP/1.1\r\nHost: x\r\n\r\n"), "404"),
     Attack("PUT", head(REQUEST.replace("GET", "PUT") + "\r\n"), "405"),
+]
+SLOW = [
     Attack("a request byte by byte", slowly(b"GET /v1/opamp HTTP/1.1\r\n" * 10, 1.0), "left in time|stayed"),
     Attack("never a byte", stays(14, lambda c: None), "left in time"),
     Attack("an upgrade, and never a message", stays(14, upgraded), "left in time"),

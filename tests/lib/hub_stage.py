@@ -2,18 +2,21 @@
 an honest page beside them, and a watch over what front and store are made to do."""
 import atexit
 import re
+import socket
 import threading
 import time
 
 import proc
 from agent_attacks import Agent
 from hub_bed import Hub
+from link_bed import Raw
 from peers import BESIDES, BUSY, MIB, SANITIZED, Table, Watch
 from tap import until
 
 USUAL = 12 * MIB  # what any attack may cost that names nothing greater
 ANSWERS_S = 1  # an honest agent, and the page
-WAITS = {"16 MiB of control characters": 3, "an effective configuration of 31 MiB": 4}  # s: the store writes so much at once
+WAITS = {"16 MiB of control characters": 3, "an effective configuration of 31 MiB": 4,
+         "40 answers of 8 MiB that are not read": 4}  # s: the store writes so much at once
 
 
 class Peer(Agent):
@@ -24,7 +27,11 @@ class Peer(Agent):
 
 
 class Page(Peer):
-    """The same to the page's port."""
+    """The same to the page's port, from an address of its own: the rates are an address's."""
+
+    def __init__(self, port, uid, secret):  # pylint: disable=super-init-not-called
+        Raw.__init__(self, socket.create_connection(("127.0.0.1", port), 30, ("127.0.0.2", 0)), secret)
+        self.port, self.uid, self.secret, self.broke = port, uid, secret, None
 
     def another(self):
         return Page(self.port, self.uid, self.secret)

@@ -9,12 +9,11 @@ import os
 import re
 import signal
 import ssl
-import subprocess
 import sys
-import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from bed import ROOT, USERS, users_made  # noqa: E402
+from parts import Parts  # noqa: E402
 
 PARTS = ["server", "states", "offers", "tls", "agent", "output", "names", "user"] if ROOT else ["server", "states", "offers", "tls"]
 
@@ -155,49 +154,7 @@ def one(part):
          "tls": tls, "agent": agent, "output": output, "names": names, "user": user}[part]())
 
 
-class Parts:
-    """All of them, their lines numbered anew."""
-
-    def __init__(self):
-        self.lock = threading.Lock()
-        self.count = 0
-        self.failed = False
-
-    def follow(self, part):
-        with subprocess.Popen([sys.executable, os.path.abspath(__file__), part], stdout=subprocess.PIPE, text=True, errors="replace") as p:
-            planned = seen = 0
-            block = []
-            for line in p.stdout:
-                m = re.match(r"(not )?ok \d+ - (.*)", line)
-                if re.match(r"1\.\.(\d+)$", line):
-                    planned = int(line[3:])
-                elif m:
-                    seen += 1
-                    with self.lock:
-                        self.count += 1
-                        print("".join(block) + f"{m.group(1) or ''}ok {self.count} - {part}: {m.group(2)}", flush=True)
-                    block = []
-                else:
-                    block.append(line if line.startswith("#") else "# " + line)
-        with self.lock:
-            print("".join(block), end="", flush=True)
-            if p.returncode != 0 or planned != seen or not seen:
-                self.failed = True
-                if planned != seen or not seen:
-                    self.count += 1
-                    print(f"not ok {self.count} - {part}: {seen} of {planned} tests ran", flush=True)
-
-    def run(self):
-        users_made()
-        threads = [threading.Thread(target=self.follow, args=(part,)) for part in PARTS]
-        for t in threads:
-            t.start()
-        for t in threads:
-            t.join()
-        print(f"1..{self.count}", flush=True)
-        sys.exit(1 if self.failed else 0)
-
-
 if len(sys.argv) > 1:
     one(sys.argv[1])
-Parts().run()
+users_made()
+Parts(PARTS).run()
