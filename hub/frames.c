@@ -13,10 +13,11 @@
 #include <event2/buffer.h>
 #include <event2/event.h>
 
-#define READ_SIZE  (128 * KIB)
-#define LITTLE     (256 * KIB)
-#define READS_TURN 8
-#define TURN_US    8000 /* what else there is to do waits no longer for a turn of reads */
+#define READ_SIZE   (128 * KIB)
+#define LITTLE      (1 * MIB)
+#define READS_TURN  8
+#define READS_LEAST 2
+#define TURN_US     8000 /* after it, and READS_LEAST, there is a turn for what else there is to do */
 
 struct frames {
 	int fd, store;
@@ -160,15 +161,17 @@ static void
 on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct frames *f = arg;
-	int reads = READS_TURN, any = 0, saved;
+	int reads = 0, any = 0, saved;
 	uint64_t begun = now_us();
 	ssize_t n = 1;
 
 	(void)fd;
 	(void)what;
-	while (reads-- > 0 && !f->over && !f->paused && now_us() - begun < TURN_US &&
-	       (n = read_more(f)) > 0)
+	while (reads < READS_TURN && (reads < READS_LEAST || now_us() - begun < TURN_US) &&
+	       !f->over && !f->paused && (n = read_more(f)) > 0) {
+		reads++;
 		any |= handle(f);
+	}
 	saved = errno;
 	end_turn(f, any);
 	if (n == 0)

@@ -18,6 +18,7 @@ DOCUMENT = os.path.join(HERE, "..", "..", "doc", "performance-hub.md")
 AGENTS = 8000
 ROUNDS, SETTLE, IDLE, CONFIGURATIONS = (1, 3, 3, 3) if os.environ.get("BENCH") == "short" else (5, 5, 5, 3)
 SHORT = os.environ.get("BENCH") == "short"
+REFERENCE_APPLIED = 0.4  # s, on a machine with nothing else to do
 
 ROWS = [
     Row("memory", "memory (PSS of its processes, less that of an empty one) per agent, connected and reported", "kB", "memory", 6, 2),
@@ -148,7 +149,10 @@ Made by `make bench-hub`, which measures opamphub and the least server on the Op
             print(EXPLANATION, file=out, end="")
         os.replace(DOCUMENT + ".new", DOCUMENT)
     failed = False
+    # of a busy machine (BENCH=short) the other server says how busy it is
+    busy = max(1, table.median("applied", Reference.name) / REFERENCE_APPLIED) if SHORT else 1
     for row, value, limit in table.missed():
+        limit *= busy if row.kind == "time" else 1
         over = value > limit
         failed |= over
         print(f"{'FAILED' if over else 'over its bound, within the noise'}: {row.text.format(**names)}: "

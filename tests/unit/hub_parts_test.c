@@ -12,6 +12,7 @@
 #include <event2/event.h>
 
 #include "hub/config_files.h"
+#include "hub/json_text.h"
 #include "hub/frames.h"
 #include "hub/gzip.h"
 #include "hub/hub.h"
@@ -230,6 +231,40 @@ test_messages_as_JSON(void **state)
 	json_decref(j);
 }
 
+/* Whatever characters there are: what jansson reads of it is what was given. */
+static void
+test_json_as_text(void **state)
+{
+	struct json_text t = {0};
+	char all[256];
+	json_t *j;
+	size_t i;
+
+	(void)state;
+	for (i = 1; i < 128; i++)
+		all[i - 1] = (char)i;
+	memcpy(all + 127, "\xc3\xa9\xe2\x80\xa8\xf0\x9f\x98\x80\"\"\"\"", 14);
+	json_text_raw(&t, "[");
+	json_text_string(&t, all, 140);
+	json_text_raw(&t, ",");
+	json_text_string(&t, "", 0);
+	json_text_raw(&t, ",");
+	json_text_hex(&t, "\0\xff\x10", 3);
+	json_text_raw(&t, ",");
+	json_text_hex(&t, "", 0);
+	json_text_raw(&t, "]");
+	assert_false(t.failed);
+	j = json_loadb(t.data, t.len, 0, NULL);
+	assert_non_null(j);
+	assert_int_equal(json_string_length(json_array_get(j, 0)), 140);
+	assert_memory_equal(json_string_value(json_array_get(j, 0)), all, 140);
+	assert_string_equal(json_string_value(json_array_get(j, 1)), "");
+	assert_string_equal(json_string_value(json_array_get(j, 2)), "00ff10");
+	assert_string_equal(json_string_value(json_array_get(j, 3)), "");
+	json_decref(j);
+	free(t.data);
+}
+
 struct heard {
 	int count, turns;
 	uint32_t type, conn;
@@ -331,6 +366,7 @@ main(void)
 	    cmocka_unit_test(test_files_of_a_configuration),
 	    cmocka_unit_test(test_YAML_is_looked_at),
 	    cmocka_unit_test(test_messages_as_JSON),
+	    cmocka_unit_test(test_json_as_text),
 	    cmocka_unit_test(test_frames_that_are_not_in_the_table_end_the_conversation),
 	};
 
