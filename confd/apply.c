@@ -72,14 +72,26 @@ text_trim(char *text)
 
 /* ---- start and end */
 
+void
+apply_pass_numbers(struct apply *a)
+{
+	uint64_t *numbers = NULL;
+	size_t count = 0;
+	struct error err;
+
+	if (store_generations(a->store, &numbers, &count, &err) == -1)
+		log_warn("%s", err.text);
+	else if (count > 0 && numbers[count - 1] >= a->next)
+		a->next = numbers[count - 1] + 1;
+	free(numbers);
+}
+
 static void
 read_record(struct apply *a)
 {
 	const struct store_state *st = store_state(a->store);
 	struct store_meta *meta = calloc(1, sizeof(*meta));
 	struct error err;
-	uint64_t *numbers = NULL;
-	size_t count = 0;
 
 	a->committed = st->committed;
 	a->stopped = st->stopped != 0;
@@ -100,11 +112,7 @@ read_record(struct apply *a)
 	free(meta);
 	/* numbers are never used twice: also not the one of a trial that the record never saw */
 	a->next = st->next == 0 ? 1 : st->next;
-	if (store_generations(a->store, &numbers, &count, &err) == -1)
-		log_warn("%s", err.text);
-	else if (count > 0 && numbers[count - 1] >= a->next)
-		a->next = numbers[count - 1] + 1;
-	free(numbers);
+	apply_pass_numbers(a);
 }
 
 static int

@@ -333,6 +333,8 @@ write_generation(struct apply *a, struct error *err)
 		return error_set(err, "writing the configuration: no memory");
 	/* here and not at the commit: a server may well send none that can be committed */
 	store_prune(a->store, a->set.keep - 1, a->committed != 0 ? a->run_generation : a->base);
+	/* one may have stayed under its name that could be neither made durable nor removed */
+	apply_pass_numbers(a);
 	meta->generation = a->next;
 	meta->source = a->try.source;
 	meta->made_ns = a->ops->now_ns(a->ctx);

@@ -13,8 +13,9 @@ void apply_tell(struct apply *a, uint32_t status, const void *hash, size_t hash_
     const char *message, int passing);
 void apply_run(struct apply *a, uint32_t how, uint64_t generation);
 void apply_stop_agent(struct apply *a);
-int apply_record(struct apply *a, struct error *err);  /* scratch, with what is told, to disk */
-struct store_state *apply_scratch(struct apply *a);    /* the record as it is, to be changed */
+int apply_record(struct apply *a, struct error *err); /* scratch, with what is told, to disk */
+void apply_pass_numbers(struct apply *a);             /* the next one is above all that are there */
+struct store_state *apply_scratch(struct apply *a);   /* the record as it is, to be changed */
 void apply_show(struct apply *a, uint64_t generation); /* agents without link: what runs */
 uint32_t apply_flags(const struct apply *a);
 int apply_same_text(struct apply *a, uint64_t generation, uint64_t other);

@@ -746,6 +746,25 @@ test_commit_cannot_be_written(void **state_)
 	world_free(w);
 }
 
+/* One that stays under its name, though it failed, does not keep the next ones from being made. */
+static void
+test_a_generation_that_was_left_behind(void **state_)
+{
+	struct world *w = world_committed(world_new());
+
+	(void)state_;
+	w->store.fail_make = 2;
+	offer(w, "h2", "two");
+	composed(w, text_of("two"));
+	job_done(w, EXIT_CODE, 0);
+	assert_string_equal(w->told, "yF");
+	assert_int_equal(w->runs, 0);
+	w->store.fail_make = 0;
+	tried(w, "h3", "three");
+	assert_int_equal(w->run.generation, 3);
+	world_free(w);
+}
+
 static void
 test_full_disk_and_an_offer_of_what_runs(void **state_)
 {
@@ -827,6 +846,7 @@ main(void)
 	    cmocka_unit_test(test_CF_07_flood),
 	    cmocka_unit_test(test_committed_one_fails_after_a_rollback),
 	    cmocka_unit_test(test_commit_cannot_be_written),
+	    cmocka_unit_test(test_a_generation_that_was_left_behind),
 	    cmocka_unit_test(test_full_disk_and_an_offer_of_what_runs),
 	    cmocka_unit_test(test_each_write_may_fail),
 	};

@@ -122,7 +122,7 @@ store_generation_make(struct store *s, const struct store_meta *meta, const void
 
 	if (fake_find(s, meta->generation) != NULL)
 		abort(); /* a number was used twice */
-	if (s->fail_make)
+	if (s->fail_make == 1)
 		return error_set(err, "generations: No space left on device");
 	if (s->count == FAKE_GENERATIONS)
 		fake_forget(s, 0);
@@ -135,6 +135,8 @@ store_generation_make(struct store *s, const struct store_meta *meta, const void
 	}
 	g->effective = fake_copy(effective, effective_len);
 	g->effective_len = effective_len;
+	if (s->fail_make == 2) /* its name is there, and can be neither made durable nor removed */
+		return error_set(err, "generations: Read-only file system");
 	return 0;
 }
 
