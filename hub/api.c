@@ -71,6 +71,14 @@ api_author(const struct web_request *q)
 				    : (struct bytes){q->author, strlen(q->author)};
 }
 
+struct bytes
+api_member(const json_t *body, const char *name)
+{
+	const json_t *t = json_object_get(body, name);
+
+	return (struct bytes){json_string_value(t), json_string_length(t)};
+}
+
 /* ---- POST /check */
 
 static int

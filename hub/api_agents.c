@@ -487,14 +487,6 @@ base64(const char *text, size_t len, char *out, size_t *out_len)
 	return 0;
 }
 
-static struct bytes
-text_member(const json_t *body, const char *name)
-{
-	const json_t *t = json_object_get(body, name);
-
-	return (struct bytes){json_string_value(t), json_string_length(t)};
-}
-
 static void
 message(struct web_request *q, const uint8_t uid[16])
 {
@@ -506,9 +498,9 @@ message(struct web_request *q, const uint8_t uid[16])
 
 	if (body == NULL)
 		return;
-	capability = text_member(body, "capability");
-	type = text_member(body, "type");
-	data = text_member(body, "data");
+	capability = api_member(body, "capability");
+	type = api_member(body, "type");
+	data = api_member(body, "data");
 	decoded = malloc(data.len + 1);
 	if (capability.data == NULL || capability.len > 255 || type.data == NULL ||
 	    type.len > 255 || data.data == NULL || data.len > LIMIT_HUB_CUSTOM / 2 ||

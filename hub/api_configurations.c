@@ -12,14 +12,6 @@
 #define NAME_MOST    128
 #define COMMENT_MOST 1024
 
-static struct bytes
-text_member(const json_t *body, const char *name)
-{
-	const json_t *t = json_object_get(body, name);
-
-	return (struct bytes){json_string_value(t), json_string_length(t)};
-}
-
 /* The end of a request that changed something: r of a fleet function. */
 static void
 changed(struct web_request *q, int r, int status, json_t *body, const struct error *err)
@@ -102,7 +94,7 @@ new_version(struct web_request *q, uint64_t configuration)
 	if (body == NULL)
 		return;
 	files = json_object_get(body, "files");
-	comment = text_member(body, "comment");
+	comment = api_member(body, "comment");
 	if (comment.data == NULL)
 		comment = (struct bytes){"", 0};
 	r = comment.len > COMMENT_MOST
@@ -162,7 +154,7 @@ new_configuration(struct web_request *q)
 
 	if (body == NULL)
 		return;
-	name = text_member(body, "name");
+	name = api_member(body, "name");
 	if (name.data == NULL || name.len == 0 || name.len > NAME_MOST)
 		r = error_set(&err, "name: a text of 1 to %d bytes", NAME_MOST);
 	for (i = 0; r == 0 && i < name.len; i++)
@@ -292,8 +284,8 @@ new_assignment(struct web_request *q)
 	if (body == NULL)
 		return;
 	a.version = (uint64_t)json_integer_value(json_object_get(body, "version"));
-	uid = text_member(body, "agent");
-	selector = text_member(body, "selector");
+	uid = api_member(body, "agent");
+	selector = api_member(body, "selector");
 	a.has_uid = uid.data != NULL;
 	if ((uid.data == NULL) == (selector.data == NULL))
 		r = error_set(
@@ -440,7 +432,7 @@ new_offer(struct web_request *q)
 	if (body == NULL)
 		return;
 	settings = json_object_get(body, "settings");
-	o.selector = text_member(body, "selector");
+	o.selector = api_member(body, "selector");
 	r = o.selector.data == NULL ? error_set(&err, "selector: a text (\"\" for all agents)")
 				    : settings_offer_check(settings, &err);
 	if (r == 0 && (dump = json_dumps(settings, JSON_COMPACT | JSON_SORT_KEYS)) == NULL)

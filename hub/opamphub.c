@@ -12,13 +12,13 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <event2/event.h>
 #include <linux/capability.h>
 
 #include "parent.h"
+#include "privsep/child.h"
 #include "privsep/log.h"
 #include "privsep/notify.h"
 #include "privsep/sandbox.h"
@@ -36,15 +36,6 @@ struct hub {
 	int ending, reloading, told;
 	int killed; /* one was ended by a signal, and nobody asked it to end */
 };
-
-static uint64_t
-now(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
 
 static void
 in_ms(struct event *e, uint64_t ms)
@@ -102,7 +93,7 @@ start(struct hub *h)
 	struct error err;
 	int i;
 
-	h->started_ms = now();
+	h->started_ms = now_ms();
 	if (parent_start(&h->parent, &err) == -1) {
 		if (!h->told)
 			fatal("%s", err.text);
@@ -162,7 +153,7 @@ all_ended(struct hub *h)
 		(void)event_base_loopbreak(h->base);
 		return;
 	}
-	if (h->reloading || now() - h->started_ms > LIVED_MS)
+	if (h->reloading || now_ms() - h->started_ms > LIVED_MS)
 		h->backoff_ms = h->reloading ? 0 : BACKOFF_FIRST_MS;
 	else
 		h->backoff_ms =

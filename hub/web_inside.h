@@ -115,8 +115,10 @@ int api_assignments(struct web_request *q, char **parts, size_t count);
 int api_settings(struct web_request *q, char **parts, size_t count);
 void api_check(struct web_request *q);
 int api_number(const char *text, uint64_t *n);
-json_t *api_text(struct bytes b);   /* null when not there */
-json_t *api_time(uint64_t unix_ns); /* RFC 3339, null for 0 */
+struct bytes api_member(
+    const json_t *body, const char *name); /* a text; NULL: not there, or none */
+json_t *api_text(struct bytes b);          /* null when not there */
+json_t *api_time(uint64_t unix_ns);        /* RFC 3339, null for 0 */
 json_t *api_hex(struct bytes b);
 json_t *api_agent_item(struct web *w, const struct agent *a);
 json_t *api_counts(struct web *w);

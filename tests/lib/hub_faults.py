@@ -6,7 +6,6 @@ phase with one fault at one of these calls.  After each the same judge looks: th
 it held after the last step that was answered, or after the one that was under way, and nothing between; and the rest of
 the steps can be done then, with the very result of a life without a fault.
 """
-import hashlib
 import http.client
 import json
 import multiprocessing
