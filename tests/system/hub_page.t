@@ -149,12 +149,23 @@ def hostile():
     health.component_health_map[evil].last_error = evil
     effective = opamp.EffectiveConfig()
     effective.config_map.config_map[evil].body = (evil + "\nkey: \"" + evil + "\"\n").encode()
-    a.hello(health=health, effective_config=effective)
+    effective.config_map.config_map[evil].content_type = evil
+    packages, components = opamp.PackageStatuses(error_message=evil), opamp.AvailableComponents(hash=b"h")
+    packages.packages[evil].name = packages.packages[evil].agent_has_version = packages.packages[evil].error_message = evil
+    components.components[evil].metadata.add(key=evil).value.string_value = evil
+    components.components[evil].sub_component_map[evil].metadata.add(key=evil).value.string_value = evil
+    a.hello(health=health, effective_config=effective, package_statuses=packages, available_components=components,
+            custom_capabilities=opamp.CustomCapabilities(capabilities=[evil]),
+            connection_settings_status=opamp.ConnectionSettingsStatus(last_connection_settings_hash=b"h", status=3, error_message=evil))
     a.config_status(b"x", FAILED, evil)
+    # from the first script of each page on
+    PAGE.call("Page.addScriptToEvaluateOnNewDocument", source="window.violated = []; document.addEventListener("
+              "'securitypolicyviolation', (e) => window.violated.push(e.violatedDirective + ' ' + e.sample));")
     for where in ("", f"#/agents/{text(a.uid)}", "#/events"):
         open_page(where)
         PAGE.see("onerror" if where != "#/events" else "failed")
         same(PAGE.run("document.querySelectorAll('main img, main script, #fleet-rows img').length"), 0, "elements that the agent made")
+        same(PAGE.run("window.violated"), [], "the policy was never asked")
         assert PAGE.run("document.title") != "owned"
     blocked = PAGE.run("""new Promise((done) => {
         document.addEventListener('securitypolicyviolation', () => done('blocked'), { once: true });
