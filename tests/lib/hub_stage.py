@@ -49,7 +49,8 @@ class HubStage:
     def open(self):
         if self.hub is not None:
             return
-        self.hub = Hub(*(self.options() if callable(self.options) else self.options), **self.how)
+        options = self.options[0]() if self.options and callable(self.options[0]) else self.options
+        self.hub = Hub(*options, **self.how)
         self.pids = self.hub.children()
         self.watch = Watch(self.hub.process, "opamphub")
         self.honest = self.hub.agent(name="honest", tls=self.tls)
