@@ -19,7 +19,7 @@
 #define PUSH_EACH  1000 /* so many microseconds apart */
 #define SENT_BATCH 8192 /* named in one SENT */
 #define PUSH_FULL                                                                                  \
-	(1 * MIB) /* frames that the store has not taken: no more offers, which make more */
+	(2 * MIB) /* frames that the store has not taken: no more offers, which make more */
 
 typedef Opamp__Proto__V1__ServerToAgent Answer;
 

@@ -54,7 +54,8 @@ begin(struct storeproc *p, struct error *err)
 	int rooted;
 
 	p->base = event_base_new();
-	if (path == NULL || p->base == NULL)
+	/* who looks at the page goes before what thousands of agents say */
+	if (path == NULL || p->base == NULL || event_base_priority_init(p->base, 2) == -1)
 		return error_set(err, "out of memory");
 	p->dir = SETUP_FD_STORE;
 	/* a web server before the sandbox: TLS makes all it makes lazily */

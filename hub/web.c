@@ -549,6 +549,7 @@ take(struct web *w, int fd, const struct sockaddr_storage *from)
 		return;
 	}
 	bufferevent_setcb(c->bev, on_read, on_written, on_event, c);
+	(void)bufferevent_priority_set(c->bev, 0);
 	bufferevent_setwatermark(c->bev, EV_READ, 0, LIMIT_HTTP_HEAD);
 	LIST_INSERT_HEAD(&w->all, c, entry);
 	w->connections++;
@@ -657,8 +658,8 @@ web_serve(struct web *w, struct fleet *fleet, struct error *err)
 	(void)evutil_make_socket_nonblocking(SETUP_FD_LISTENER);
 	w->accepting = event_new(w->base, SETUP_FD_LISTENER, EV_READ | EV_PERSIST, on_accept, w);
 	w->tick = event_new(w->base, -1, EV_PERSIST, on_tick, w);
-	if (w->accepting == NULL || w->tick == NULL || event_add(w->accepting, NULL) == -1 ||
-	    event_add(w->tick, &second) == -1)
+	if (w->accepting == NULL || w->tick == NULL || event_priority_set(w->accepting, 0) == -1 ||
+	    event_add(w->accepting, NULL) == -1 || event_add(w->tick, &second) == -1)
 		return error_set(err, "out of memory");
 	return 0;
 }
