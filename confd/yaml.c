@@ -507,17 +507,19 @@ printable(uint32_t c)
 
 /*
  * libyaml compares each %TAG directive with all before it: a file of a million takes it minutes.
- * They are counted wherever they stand, for a line can end in six ways.
+ * They are counted where a line begins: after the last byte of what ends one (LF, CR, NEL, LS, PS) or of
+ * a byte order mark.  What only looks like one is counted too; a text in a value, however often, is not.
  */
 static int
 check_directives(const char *file, const char *data, size_t len, struct error *err)
 {
-	static const char tag[] = "%TAG";
+	static const char tag[] = "%TAG", begins[] = "\n\r\x85\xa8\xa9\xbf";
 	const char *at = data, *end = data + len;
 	int count = 0;
 
 	while (len > 0 && (at = memmem(at, (size_t)(end - at), tag, sizeof(tag) - 1)) != NULL) {
-		if (++count > LIMIT_YAML_DIRECTIVES)
+		if ((at == data || strchr(begins, at[-1]) != NULL) &&
+		    ++count > LIMIT_YAML_DIRECTIVES)
 			return error_set(err,
 			    "%s: more than %d %%TAG directives: write tags out in full", file,
 			    LIMIT_YAML_DIRECTIVES);

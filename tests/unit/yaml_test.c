@@ -292,6 +292,9 @@ test_CF_12_bytes_that_are_no_text_name_the_place(void **state)
 		memcpy(many + i * 13, "%TAG !a! b:\xc2\x85", 13);
 	bad_text(many, sizeof(many), "f: more than 64 %TAG directives");
 	assert_int_equal(tree_check_text("f", many, 64 * 13, NULL), 0);
+	for (i = 0; i < 65; i++)
+		memcpy(many + i * 13, "x: '%TAG !'\r\n", 13); /* in values: no directives */
+	assert_int_equal(tree_check_text("f", many, sizeof(many), NULL), 0);
 	bad_text("a: b\nc: \0d", 10, "f:2:4: character U+0000 (a NUL byte)");
 	bad_text("a\r\nb\rc\x01", 7, "f:3:2: character U+0001");
 	bad_text("\xc3\xa9\xff", 3, "f:1:2: byte 0xff is not UTF-8");
