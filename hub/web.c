@@ -127,26 +127,6 @@ web_may_be_long(struct web_request *q)
 
 /* ---- answers */
 
-static const char *
-reason_of(int status)
-{
-	static const struct {
-		int status;
-		const char *reason;
-	} all[] = {{200, "OK"}, {201, "Created"}, {202, "Accepted"}, {204, "No Content"},
-	    {304, "Not Modified"}, {400, "Bad Request"}, {401, "Unauthorized"}, {403, "Forbidden"},
-	    {404, "Not Found"}, {405, "Method Not Allowed"}, {409, "Conflict"},
-	    {411, "Length Required"}, {413, "Content Too Large"}, {415, "Unsupported Media Type"},
-	    {421, "Misdirected Request"}, {422, "Unprocessable Content"},
-	    {429, "Too Many Requests"}, {503, "Service Unavailable"}};
-	size_t i;
-
-	for (i = 0; i < sizeof(all) / sizeof(all[0]); i++)
-		if (all[i].status == status)
-			return all[i].reason;
-	return "Internal Server Error";
-}
-
 void
 web_reply_headers(struct web_request *q, int status, const char *headers, const char *type,
     const void *data, size_t len)
@@ -166,7 +146,7 @@ web_reply_headers(struct web_request *q, int status, const char *headers, const 
 	if (status >= 400)
 		q->web->refused++;
 	(void)evbuffer_add_printf(
-	    out, "HTTP/1.1 %d %s\r\n" SAFETY "%s", status, reason_of(status), headers);
+	    out, "HTTP/1.1 %d %s\r\n" SAFETY "%s", status, http_reason(status), headers);
 	if (type != NULL)
 		(void)evbuffer_add_printf(out, "Content-Type: %s\r\n", type);
 	(void)evbuffer_add_printf(
@@ -254,94 +234,6 @@ web_streams(struct web *w, struct web_connection *after)
 
 /* ---- requests */
 
-static int
-hex_digit(char c)
-{
-	c = lower(c);
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* %XX, and in a query "+"; -1: broken, a NUL, or not UTF-8. */
-static int
-decode(char *out, size_t size, const char *in, size_t len, int query)
-{
-	size_t i, n = 0;
-	int high, low;
-
-	for (i = 0; i < len; i++) {
-		if (n + 1 >= size)
-			return -1;
-		if (in[i] == '%') {
-			high = i + 1 < len ? hex_digit(in[i + 1]) : -1;
-			low = i + 2 < len ? hex_digit(in[i + 2]) : -1;
-			if (high < 0 || low < 0 || (high == 0 && low == 0))
-				return -1;
-			out[n++] = (char)(high << 4 | low);
-			i += 2;
-		} else
-			out[n++] = query && in[i] == '+' ? ' ' : in[i];
-	}
-	out[n] = '\0';
-	return wire_utf8((const uint8_t *)out, n) ? 0 : -1;
-}
-
-char *
-web_parameter(const struct web_request *q, const char *name)
-{
-	const char *p = q->query, *end, *equals;
-	size_t n = strlen(name), len;
-	char *value;
-
-	for (; *p != '\0'; p = *end == '\0' ? end : end + 1) {
-		end = p + strcspn(p, "&");
-		equals = memchr(p, '=', (size_t)(end - p));
-		if (equals == NULL || (size_t)(equals - p) != n || memcmp(p, name, n) != 0)
-			continue;
-		len = (size_t)(end - equals - 1);
-		value = malloc(len + 1);
-		if (value != NULL && decode(value, len + 1, equals + 1, len, 1) == -1)
-			value[0] = '\0';
-		return value;
-	}
-	return NULL;
-}
-
-json_t *
-web_body(struct web_request *q)
-{
-	json_error_t fault;
-	int too_large;
-	json_t *j = json_read(q->body, q->body_len, JSON_REJECT_DUPLICATES, LIMIT_HUB_JSON_PIECES,
-	    &fault, &too_large);
-	char safe[JSON_ERROR_TEXT_LENGTH * 4];
-
-	if (j != NULL)
-		return j;
-	if (too_large) {
-		web_fault(q, 413, "the body has too many values");
-		return NULL;
-	}
-	(void)log_escape(safe, sizeof(safe), fault.text, strlen(fault.text));
-	web_json(q, 400,
-	    json_pack("{s:{s:s, s:i, s:i}}", "error", "what", safe, "line", fault.line, "column",
-		fault.column));
-	return NULL;
-}
-
-static int
-read_target(struct web_request *q, const char *target)
-{
-	const char *question = strchr(target, '?');
-	size_t len = question == NULL ? strlen(target) : (size_t)(question - target);
-
-	if (target[0] != '/' || decode(q->path, sizeof(q->path), target, len, 0) == -1)
-		return -1;
-	if (question != NULL && strlen(question + 1) >= sizeof(q->query))
-		return -1;
-	(void)snprintf(q->query, sizeof(q->query), "%s", question == NULL ? "" : question + 1);
-	return 0;
-}
-
 /* The request that the head begins; -1: it was answered by 400. */
 static int
 begin_request(struct web_request *q, struct web_connection *c)
@@ -354,7 +246,7 @@ begin_request(struct web_request *q, struct web_connection *c)
 		    : strcmp(h->method, "DELETE") == 0 ? METHOD_DELETE
 						       : METHOD_OTHER;
 	c->answered = 0;
-	if (read_target(q, h->target) == 0)
+	if (web_target(q, h->target) == 0)
 		return 0;
 	web_fault(q, 400, "the path or query is not as it must be");
 	return -1;

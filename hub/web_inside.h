@@ -97,6 +97,9 @@ char *web_parameter(const struct web_request *q, const char *name);
 /* The body as JSON; NULL: it was answered by 400. */
 json_t *web_body(struct web_request *q);
 
+/* Path and query of a request's target; -1: not as they must be. */
+int web_target(struct web_request *q, const char *target);
+
 /* ---- web_auth.c */
 
 /* Before its body is read: may this request be acted on?  0, or the status that was answered. */

@@ -169,40 +169,13 @@ finish(struct link_connection *c)
 	return 1;
 }
 
-static const char *
-reason_of(int status)
-{
-	switch (status) {
-	case 200:
-		return "OK";
-	case 400:
-		return "Bad Request";
-	case 401:
-		return "Unauthorized";
-	case 404:
-		return "Not Found";
-	case 405:
-		return "Method Not Allowed";
-	case 411:
-		return "Length Required";
-	case 413:
-		return "Content Too Large";
-	case 415:
-		return "Unsupported Media Type";
-	case 426:
-		return "Upgrade Required";
-	default:
-		return "Internal Server Error";
-	}
-}
-
 /* An answer that is an error, and the end of the connection. */
 static int
 refuse(struct link_connection *c, int status, const char *headers)
 {
 	(void)evbuffer_add_printf(c->out,
 	    "HTTP/1.1 %d %s\r\nContent-Length: 0\r\nConnection: close\r\n%s\r\n", status,
-	    reason_of(status), headers);
+	    http_reason(status), headers);
 	log_debug("a request to the link was answered by %d", status);
 	return finish(c);
 }

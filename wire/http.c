@@ -239,3 +239,23 @@ http_retry_after(const char *value, int64_t now_s)
 	}
 	return -1;
 }
+
+const char *
+http_reason(int status)
+{
+	static const struct {
+		int status;
+		const char *reason;
+	} all[] = {{200, "OK"}, {201, "Created"}, {202, "Accepted"}, {204, "No Content"},
+	    {304, "Not Modified"}, {400, "Bad Request"}, {401, "Unauthorized"}, {403, "Forbidden"},
+	    {404, "Not Found"}, {405, "Method Not Allowed"}, {409, "Conflict"},
+	    {411, "Length Required"}, {413, "Content Too Large"}, {415, "Unsupported Media Type"},
+	    {421, "Misdirected Request"}, {422, "Unprocessable Content"}, {426, "Upgrade Required"},
+	    {429, "Too Many Requests"}, {503, "Service Unavailable"}};
+	size_t i;
+
+	for (i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		if (all[i].status == status)
+			return all[i].reason;
+	return "Internal Server Error";
+}

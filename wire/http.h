@@ -50,6 +50,9 @@ int http_has_token(const struct http_head *h, const char *name, const char *toke
  */
 int64_t http_retry_after(const char *value, int64_t now_s);
 
+/* The reason phrase of a status that we answer with. */
+const char *http_reason(int status);
+
 /* Nothing in it that would end a header line or is not allowed in one. */
 int http_value_ok(const char *value);
 int http_name_ok(const char *name);

@@ -1,7 +1,7 @@
 /*
  * server.c: the server's side of OpAMP on one connection (see server.h).
  */
-#include "server.h"
+#include "server_inside.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,48 +12,11 @@
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 
-#include "server_chunks.h"
 #include "wire.h"
-#include "ws.h"
-
-#define INPUT_HIGH (64 * KIB) /* bytes read and not yet taken: more than a head may have */
-
-enum state {
-	STATE_HEAD,      /* a request's head is being read */
-	STATE_BODY,      /* of a POST */
-	STATE_ASKED,     /* the owner owes the answer to a request */
-	STATE_WEBSOCKET, /* upgraded */
-	STATE_LAST,      /* the last bytes are on their way, or the peer is to close */
-	STATE_OVER,
-};
-
-struct server_connection {
-	LIST_ENTRY(server_connection) holder;
-	struct pace_source pace;
-	struct bufferevent *bev;
-	const struct server_rules *rules;
-	const struct server_callbacks *cb;
-	void *ctx;
-	struct ws *ws;
-	struct event *late; /* runs what is due outside of the owner's call */
-	const char *why;
-	enum state state;
-	size_t body, kept, counted;   /* body: its length; counted: of the budget */
-	struct server_chunks *chunks; /* or it comes in chunks */
-	unsigned gzip_body : 1, gzip_ok : 1, keep : 1, held : 1, paused : 1, shut : 1, busy : 1,
-	    freed : 1, spoke : 1;
-	enum {
-		LIMIT_NONE,
-		LIMIT_FIRST,
-		LIMIT_MESSAGE
-	} limit; /* which time a WebSocket has */
-};
-
-static void process(struct server_connection *c);
 
 /* The peer gets so long for the step it is in; 0: for ever. */
-static void
-allow(struct server_connection *c, uint64_t ms)
+void
+server_allow(struct server_connection *c, uint64_t ms)
 {
 	struct timeval tv = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
 
@@ -89,8 +52,8 @@ release(struct server_connection *c)
 	free(c);
 }
 
-static void
-end(struct server_connection *c, const char *why)
+void
+server_end(struct server_connection *c, const char *why)
 {
 	if (c->state == STATE_OVER)
 		return;
@@ -103,46 +66,19 @@ end(struct server_connection *c, const char *why)
 }
 
 /* What is queued are our last words: the connection ends when the peer has read them. */
-static void
-finish(struct server_connection *c, const char *why)
+void
+server_finish(struct server_connection *c, const char *why)
 {
 	c->state = STATE_LAST;
 	c->why = why;
-	allow(c, c->rules->close_ms);
+	server_allow(c, c->rules->close_ms);
 }
 
-static void
-fault(struct server_connection *c, const char *why)
+void
+server_fault(struct server_connection *c, const char *why)
 {
 	if (c->cb->fault != NULL)
 		c->cb->fault(c->ctx, why);
-}
-
-static const char *
-reason_of(int status)
-{
-	static const struct {
-		int status;
-		const char *reason;
-	} all[] = {{200, "OK"}, {400, "Bad Request"}, {401, "Unauthorized"}, {403, "Forbidden"},
-	    {404, "Not Found"}, {405, "Method Not Allowed"}, {411, "Length Required"},
-	    {413, "Content Too Large"}, {415, "Unsupported Media Type"}, {426, "Upgrade Required"},
-	    {429, "Too Many Requests"}, {503, "Service Unavailable"}};
-	size_t i;
-
-	for (i = 0; i < sizeof(all) / sizeof(all[0]); i++)
-		if (all[i].status == status)
-			return all[i].reason;
-	return "Internal Server Error";
-}
-
-static void
-refuse(struct server_connection *c, int status, const char *headers)
-{
-	(void)evbuffer_add_printf(bufferevent_get_output(c->bev),
-	    "HTTP/1.1 %d %s\r\nContent-Length: 0\r\nConnection: close\r\n%s\r\n", status,
-	    reason_of(status), headers == NULL ? "" : headers);
-	finish(c, "a request was refused");
 }
 
 /* ---- the budget */
@@ -166,20 +102,20 @@ give_up(struct server_connection *c)
 
 	count(c, 0);
 	c->rules->budget->refused++;
-	fault(c, "refused: the messages that are not whole need too much memory");
+	server_fault(c, "refused: the messages that are not whole need too much memory");
 	if (c->state == STATE_WEBSOCKET) {
 		ws_refuse(c->ws, 1013, "too much memory is needed now: try again later");
-		finish(c, "it needed too much memory");
+		server_finish(c, "it needed too much memory");
 	} else if (c->state == STATE_BODY || c->state == STATE_ASKED) {
 		if (c->state == STATE_BODY) { /* else the owner looks at it */
 			server_chunks_free(c->chunks);
 			c->chunks = NULL;
 		}
-		refuse(c, 503, "Retry-After: 30\r\n");
+		server_refuse_now(c, 503, "Retry-After: 30\r\n");
 	} else {
 		c->why = "it did not read our answers";
 		c->state = STATE_LAST;
-		allow(c, 1);
+		server_allow(c, 1);
 	}
 	if (c->busy)
 		return; /* who calls us sees to the rest */
@@ -239,79 +175,7 @@ on_pong(void *ctx)
 		c->cb->pong(c->ctx);
 }
 
-static const struct ws_callbacks callbacks = {on_message, on_pong};
-
-/* One plain message, inflated if need be.  The answer is the owner's to give. */
-static int
-hand_out(struct server_connection *c, const unsigned char *data, size_t len)
-{
-	char *plain = NULL;
-	size_t plain_len = 0;
-	int r;
-
-	if (!c->gzip_body)
-		return c->cb->message(c->ctx, data, len);
-	r = c->rules->gunzip(data, len, c->rules->max_message, &plain, &plain_len);
-	if (r == 0)
-		r = c->cb->message(c->ctx, (const uint8_t *)plain, plain_len);
-	else {
-		fault(c, r == 1 ? "a body that inflates to more than the limit"
-				: "a body that is not gzip");
-		refuse(c, r == 1 ? 413 : 400, NULL);
-		r = 0;
-	}
-	free(plain);
-	return r;
-}
-
-static int
-take_chunks(struct server_connection *c)
-{
-	struct error err = {""};
-	unsigned char *data;
-	size_t len;
-	int r = server_chunks_take(c->chunks, bufferevent_get_input(c->bev), &err);
-
-	if (r == 0)
-		return 0;
-	if (r != 200) {
-		fault(c, err.text);
-		refuse(c, r, NULL);
-		return 1;
-	}
-	data = server_chunks_body(c->chunks, &len);
-	if (data == NULL && len > 0)
-		return -1;
-	c->state = STATE_ASKED;
-	allow(c, 0);
-	r = hand_out(c, data, len);
-	server_chunks_free(c->chunks);
-	c->chunks = NULL;
-	return r == -1 ? -1 : 1;
-}
-
-static int
-take_body(struct server_connection *c)
-{
-	struct evbuffer *in = bufferevent_get_input(c->bev);
-	unsigned char *data;
-	size_t len = c->body;
-
-	if (c->chunks != NULL)
-		return take_chunks(c);
-	if (evbuffer_get_length(in) < len)
-		return 0;
-	data = evbuffer_pullup(in, (ev_ssize_t)len);
-	if (data == NULL && len > 0)
-		return -1;
-	c->state = STATE_ASKED;
-	bufferevent_setwatermark(c->bev, EV_READ, 0, INPUT_HIGH);
-	allow(c, 0);
-	if (hand_out(c, data, len) == -1)
-		return -1;
-	(void)evbuffer_drain(in, len);
-	return 1;
-}
+const struct ws_callbacks server_ws_callbacks = {on_message, on_pong};
 
 static int
 take_frames(struct server_connection *c)
@@ -329,8 +193,8 @@ take_frames(struct server_connection *c)
 	if (state == WS_OPEN || state == WS_CLOSING)
 		return evbuffer_get_length(in) < len;
 	if (state == WS_BROKEN)
-		fault(c, err.text);
-	finish(c, state == WS_BROKEN ? "it broke the protocol" : "it said goodbye");
+		server_fault(c, err.text);
+	server_finish(c, state == WS_BROKEN ? "it broke the protocol" : "it said goodbye");
 	return 1;
 }
 
@@ -379,10 +243,10 @@ server_answer(
 			   : evbuffer_add_buffer(out, whole);
 	if (c->keep) {
 		c->state = STATE_HEAD;
-		allow(c, c->rules->idle_ms);
+		server_allow(c, c->rules->idle_ms);
 	} else {
-		finish(c, "it wanted no more requests");
-		allow(c, c->rules->body_ms); /* it may be long */
+		server_finish(c, "it wanted no more requests");
+		server_allow(c, c->rules->body_ms); /* it may be long */
 	}
 	if (!c->busy && evbuffer_get_length(bufferevent_get_input(c->bev)) > 0)
 		event_active(c->late, EV_READ, 0); /* the next request is here already */
@@ -394,147 +258,6 @@ out:
 	return r;
 }
 
-/* ---- requests */
-
-/* The media type alone, without its parameters. */
-static int
-is_protobuf(const char *type)
-{
-	static const char want[] = "application/x-protobuf";
-	size_t n = type == NULL ? 0 : strcspn(type, "; \t");
-
-	return n == sizeof(want) - 1 && strncasecmp(type, want, n) == 0;
-}
-
-static void
-begin_post(struct server_connection *c, const struct http_head *h)
-{
-	const char *coding = http_get(h, "Content-Encoding");
-
-	c->gzip_body = coding != NULL && strcasecmp(coding, "gzip") == 0;
-	if (coding != NULL && strcasecmp(coding, "identity") != 0 &&
-	    (!c->gzip_body || c->rules->gunzip == NULL)) {
-		refuse(c, 415, NULL);
-		return;
-	}
-	if (!h->chunked && h->length < 0) {
-		refuse(c, 411, NULL);
-		return;
-	}
-	if (!h->chunked && (uint64_t)h->length > c->rules->max_message) {
-		fault(c, "a body longer than the limit");
-		refuse(c, 413, NULL); /* before a byte of it is kept */
-		return;
-	}
-	if (http_has_token(h, "Expect", "100-continue"))
-		(void)evbuffer_add_printf(
-		    bufferevent_get_output(c->bev), "HTTP/1.1 100 Continue\r\n\r\n");
-	c->gzip_ok = http_has_token(h, "Accept-Encoding", "gzip") != 0;
-	c->keep = !http_has_token(h, "Connection", "close");
-	c->state = STATE_BODY;
-	allow(c, c->rules->body_ms);
-	if (h->chunked) {
-		c->chunks = server_chunks_new(c->rules->max_message);
-		if (c->chunks == NULL)
-			refuse(c, 503, NULL);
-		return;
-	}
-	c->body = (size_t)h->length;
-	bufferevent_setwatermark(c->bev, EV_READ, 0, c->body > INPUT_HIGH ? c->body : INPUT_HIGH);
-}
-
-static void
-begin_websocket(struct server_connection *c, const struct http_head *h)
-{
-	const char *version = http_get(h, "Sec-WebSocket-Version"),
-		   *key = http_get(h, "Sec-WebSocket-Key");
-	char accept[WSKEY_ACCEPT_SIZE];
-
-	if (!http_has_token(h, "Upgrade", "websocket") ||
-	    !http_has_token(h, "Connection", "upgrade")) {
-		refuse(c, 426, "Upgrade: websocket\r\n");
-		return;
-	}
-	if (version == NULL || strcmp(version, "13") != 0) {
-		refuse(c, 426, "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n");
-		return;
-	}
-	if (h->length > 0 || h->chunked || key == NULL || wskey_accept(key, accept) == -1) {
-		refuse(c, 400, NULL);
-		return;
-	}
-	c->ws =
-	    ws_new(WS_SERVER, c->rules->max_message, &callbacks, c, bufferevent_get_output(c->bev));
-	if (c->ws == NULL || evbuffer_add_printf(bufferevent_get_output(c->bev),
-				 "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
-				 "Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
-				 accept) == -1) {
-		end(c, "out of memory");
-		return;
-	}
-	c->state = STATE_WEBSOCKET;
-	c->limit = LIMIT_FIRST;
-	allow(c, c->rules->head_ms);
-	c->cb->opened(c->ctx);
-}
-
-/* FR-07: by its content type a message by plain HTTP, or else a WebSocket to be, or an error. */
-static void
-begin(struct server_connection *c, const struct http_head *h)
-{
-	int get = strcmp(h->method, "GET") == 0, post = strcmp(h->method, "POST") == 0;
-
-	if (is_protobuf(http_get(h, "Content-Type"))) {
-		if (post)
-			begin_post(c, h);
-		else
-			refuse(c, 405, "Allow: POST\r\n");
-	} else if (post)
-		refuse(c, 400, NULL);
-	else if (get)
-		begin_websocket(c, h);
-	else
-		refuse(c, 405, "Allow: GET, POST\r\n");
-}
-
-static int
-take_head(struct server_connection *c)
-{
-	struct evbuffer *in = bufferevent_get_input(c->bev);
-	const char *headers = NULL, *data;
-	struct http_head h;
-	struct error err;
-	size_t len = evbuffer_get_length(in), used = 0;
-	int r;
-
-	if (len > LIMIT_HTTP_HEAD)
-		len = LIMIT_HTTP_HEAD;
-	if (len == 0)
-		return 0;
-	data = (const char *)evbuffer_pullup(in, (ev_ssize_t)len);
-	if (data == NULL)
-		return -1;
-	r = http_head(&h, HTTP_REQUEST, data, len, &used, &err);
-	if (r == 0)
-		return 0;
-	if (r == -1) {
-		fault(c, err.text);
-		refuse(c, 400, NULL);
-		return 1;
-	}
-	(void)evbuffer_drain(in, used);
-	if (strcmp(h.target, c->rules->path) != 0) {
-		refuse(c, 404, NULL);
-		return 1;
-	}
-	r = c->cb->request(c->ctx, &h, &headers);
-	if (r != 0)
-		refuse(c, r, headers);
-	else
-		begin(c, &h);
-	return 1;
-}
-
 /* ---- the loop's calls */
 
 /* 1: there may be more to do. */
@@ -543,9 +266,9 @@ step(struct server_connection *c)
 {
 	switch (c->state) {
 	case STATE_HEAD:
-		return take_head(c);
+		return server_take_head(c);
 	case STATE_BODY:
-		return take_body(c);
+		return server_take_body(c);
 	case STATE_WEBSOCKET:
 		return take_frames(c);
 	case STATE_LAST:
@@ -588,7 +311,7 @@ limit_message(struct server_connection *c)
 	    c->limit == (midway ? LIMIT_MESSAGE : LIMIT_NONE))
 		return;
 	c->limit = midway ? LIMIT_MESSAGE : LIMIT_NONE;
-	allow(c, midway ? c->rules->body_ms : 0);
+	server_allow(c, midway ? c->rules->body_ms : 0);
 }
 
 static void
@@ -604,7 +327,7 @@ process(struct server_connection *c)
 	if (c->state != STATE_OVER && c->state != STATE_LAST && !c->freed)
 		(void)pace_end(pace, &c->pace);
 	if (r == -1)
-		end(c, "it was dropped");
+		server_end(c, "it was dropped");
 	c->busy = 0;
 	if (c->freed) {
 		release(c);
@@ -667,10 +390,10 @@ on_event(struct bufferevent *bev, short what, void *arg)
 	if (what & BEV_EVENT_CONNECTED) /* TLS is up */
 		return;
 	c->busy = 1;
-	end(c, c->why != NULL           ? c->why
-	       : what & BEV_EVENT_EOF   ? "it closed the connection"
-	       : what & BEV_EVENT_ERROR ? "the connection broke"
-					: "it sent nothing in time");
+	server_end(c, c->why != NULL           ? c->why
+		      : what & BEV_EVENT_EOF   ? "it closed the connection"
+		      : what & BEV_EVENT_ERROR ? "the connection broke"
+					       : "it sent nothing in time");
 	c->busy = 0;
 	if (c->freed)
 		release(c);
@@ -709,8 +432,8 @@ server_new(struct bufferevent *bev, const struct server_rules *rules,
 	c->pace.ctx = c;
 	bufferevent_setcb(bev, on_read, on_written, on_event, c);
 	/* a message is taken as it comes: the frame's reader keeps it, not this buffer */
-	bufferevent_setwatermark(bev, EV_READ, 0, INPUT_HIGH);
-	allow(c, rules->head_ms);
+	bufferevent_setwatermark(bev, EV_READ, 0, SERVER_INPUT_HIGH);
+	server_allow(c, rules->head_ms);
 	(void)bufferevent_enable(bev, EV_READ | EV_WRITE);
 	return c;
 }
@@ -730,7 +453,7 @@ void
 server_refuse(struct server_connection *c, int status, const char *headers)
 {
 	if (c->state == STATE_ASKED)
-		refuse(c, status, headers);
+		server_refuse_now(c, status, headers);
 }
 
 void
@@ -765,13 +488,13 @@ server_leave(struct server_connection *c, uint16_t code, const char *reason)
 {
 	if (c->state == STATE_WEBSOCKET) {
 		ws_close(c->ws, code, reason);
-		allow(c, c->rules->close_ms);
+		server_allow(c, c->rules->close_ms);
 		c->why = "we left";
 	} else if (c->state == STATE_ASKED)
 		c->keep = 0;
 	else if (c->state != STATE_LAST && c->state != STATE_OVER) {
 		c->why = "we left";
-		allow(c, 1);
+		server_allow(c, 1);
 	}
 }
 
