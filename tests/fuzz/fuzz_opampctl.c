@@ -83,6 +83,7 @@ static struct {
     {{"sandbox", "netd"}, 2, 0, 0},
     {{"sandbox", "nobody"}, 2, 0, 0},
     {{"log"}, 1, 1, 5},
+    {{"config", "remote", "1"}, 3, 0, 0},
 };
 
 static void

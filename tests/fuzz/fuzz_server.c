@@ -2,7 +2,7 @@
  * fuzz_server.c: what may be sent to an OpAMP server that we are (opamphub): HTTP heads, plain requests one
  * after the other, the upgrade, frames.  Input: one byte of options (1: messages are answered at once, 2: in
  * the next turn, 4: refused, 8: held, 16: the owner lets go within a message, 32: it leaves after the first,
- * 64: requests are refused), one byte: how many bytes arrive at a time (0: all; the top bit: our bytes are
+ * 64: requests are refused, 128: the owner says that it keeps much, and all connections may have little), one byte: how many bytes arrive at a time (0: all; the top bit: our bytes are
  * read at the end only), then the bytes.  A body said to be gzip counts as inflated when it begins with "z".
  *
  * What must hold: nothing is heard before the request was judged, no message is longer than the limit, one
@@ -24,6 +24,7 @@
 
 #define MAX_MESSAGE (4 * KIB)
 #define TURNS       8
+#define KEPT        (200 * KIB) /* more than the budget */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -34,7 +35,8 @@ enum {
 	HELD = 8,
 	LET_GO = 16,
 	LEAVES = 32,
-	UNWANTED = 64
+	UNWANTED = 64,
+	KEEPS = 128
 };
 
 struct fuzz {
@@ -109,6 +111,8 @@ on_message(void *ctx, const uint8_t *data, size_t len)
 		return -1;
 	}
 	f->owed = 1;
+	if (f->options & KEEPS && !(f->options & LATER))
+		server_keeps(f->c, KEPT);
 	if (f->options & HELD) {
 		server_hold(f->c);
 		f->held = 1;
@@ -169,6 +173,8 @@ turn(struct fuzz *f, int peer, int hears)
 		return;
 	if (server_pending(f->c) > 128 * KIB)
 		abort();
+	if (f->options & KEEPS)
+		server_keeps(f->c, KEPT);
 	if (f->owed && f->options & LATER)
 		answer(f);
 	if (f->held) {
@@ -201,6 +207,7 @@ talk(struct fuzz *f, int peer, uint8_t how, const uint8_t *data, size_t size)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	static struct server_budget budget;
 	static const struct server_rules rules = {.path = "/v1/opamp",
 	    .max_message = MAX_MESSAGE,
 	    .output_high = 16 * KIB,
@@ -208,7 +215,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	    .body_ms = 30000,
 	    .idle_ms = 30000,
 	    .close_ms = 30000,
-	    .gunzip = gunzip};
+	    .gunzip = gunzip,
+	    .budget = &budget};
 	static const struct server_callbacks cb = {on_request, on_opened, on_message, on_malformed,
 	    on_event, on_event, on_fault, on_closed};
 	static struct event_base *base;
@@ -225,6 +233,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	f.base = base;
 	f.options = data[0];
+	budget.most = KEPT / 2;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sv) == -1)
 		abort();
 	if (data[1] & 128) /* a pipe that is full soon */
@@ -237,5 +246,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	close(sv[1]);
 	server_free(f.c);
 	(void)event_base_loop(base, EVLOOP_NONBLOCK);
+	if (budget.used != 0 || !LIST_EMPTY(&budget.holders))
+		abort(); /* what is gone counts no more */
 	return 0;
 }
