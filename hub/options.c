@@ -187,7 +187,8 @@ default_store(void)
 
 /* Below the directory that opamphub was started in, if it does not begin with a slash. */
 static int
-read_path(const char **path, const char *option, const char *text, struct error *err)
+read_path(
+    struct options *o, const char **path, const char *option, const char *text, struct error *err)
 {
 	char here[PATH_MAX], *whole;
 
@@ -198,9 +199,12 @@ read_path(const char **path, const char *option, const char *text, struct error 
 	*path = text;
 	if (text[0] == '/')
 		return 0;
+	if (o->made_count == OPTIONS_PATHS)
+		return error_set(err, "%s: too many relative paths", option);
 	if (getcwd(here, sizeof(here)) == NULL || asprintf(&whole, "%s/%s", here, text) == -1)
 		return error_errno(err, "%s %s: finding the directory it is below", option, text);
-	*path = whole; /* for as long as the options are there */
+	o->made[o->made_count++] = whole; /* also when the option is given again */
+	*path = whole;
 	return 0;
 }
 
@@ -215,25 +219,25 @@ take(struct options *o, int c, const char *name, struct error *err)
 		o->verbose = 1;
 		return 0;
 	case OPT_STORE:
-		return read_path(&o->store, name, optarg, err);
+		return read_path(o, &o->store, name, optarg, err);
 	case OPT_AGENTS:
 		return read_address(&o->agents.listen, name, optarg, err);
 	case OPT_PAGE:
 		return read_address(&o->page.listen, name, optarg, err);
 	case OPT_AGENTS_CERT:
-		return read_path(&o->agents.cert, name, optarg, err);
+		return read_path(o, &o->agents.cert, name, optarg, err);
 	case OPT_AGENTS_KEY:
-		return read_path(&o->agents.key, name, optarg, err);
+		return read_path(o, &o->agents.key, name, optarg, err);
 	case OPT_AGENTS_CA:
-		return read_path(&o->agents.client_ca, name, optarg, err);
+		return read_path(o, &o->agents.client_ca, name, optarg, err);
 	case OPT_PAGE_CERT:
-		return read_path(&o->page.cert, name, optarg, err);
+		return read_path(o, &o->page.cert, name, optarg, err);
 	case OPT_PAGE_KEY:
-		return read_path(&o->page.key, name, optarg, err);
+		return read_path(o, &o->page.key, name, optarg, err);
 	case OPT_AGENTS_TOKENS:
-		return read_path(&o->agents.tokens, name, optarg, err);
+		return read_path(o, &o->agents.tokens, name, optarg, err);
 	case OPT_PAGE_TOKENS:
-		return read_path(&o->page.tokens, name, optarg, err);
+		return read_path(o, &o->page.tokens, name, optarg, err);
 	case OPT_HOST:
 		return add(o->hosts, name, optarg, err);
 	case OPT_CUSTOM:

@@ -23,12 +23,16 @@ struct side { /* of the hub: towards agents, or with the page */
 	const char *cert, *key, *client_ca, *tokens; /* files, or NULL */
 };
 
+#define OPTIONS_PATHS 32 /* relative paths on one command line */
+
 struct options {
 	const char *store, *user;
 	struct side agents, page;
 	const char *hosts[OPTION_LIST], *custom[OPTION_LIST]; /* end with NULL */
 	uint64_t message_limit, max_agents, silence;
 	int check, verbose, version, help;
+	char *made[OPTIONS_PATHS]; /* paths put together, which those above point to */
+	unsigned made_count;
 };
 
 /* -1: err names the option at fault and what to write instead. */
