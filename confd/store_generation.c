@@ -411,10 +411,12 @@ store_generations(struct store *s, uint64_t **list, size_t *count, struct error 
 static uint64_t
 second_best(struct store *s, const uint64_t *list, size_t count)
 {
-	struct store_meta *meta = malloc(sizeof(*meta));
+	struct store_meta *meta = calloc(1, sizeof(*meta));
 	uint64_t found = 0;
 
-	for (; meta != NULL && count > 0 && found == 0; count--)
+	if (meta == NULL)
+		return 0;
+	for (; count > 0 && found == 0; count--)
 		if (list[count - 1] != s->state.committed &&
 		    store_generation_meta(s, list[count - 1], meta, NULL) == 0 &&
 		    meta->outcome == OUTCOME_COMMITTED)

@@ -239,7 +239,9 @@ def sock_diag(user):
         first = netlink_of(link)
         same((len(first), netlink_of(daemon.pid)), (1, set()), "netlink sockets of link and of the parent")
         daemon.kill("link")
-        second = netlink_of(daemon.child("link", other_than=link))
+        link = daemon.child("link", other_than=link)
+        until(lambda: netlink_of(link), 10, "the next link's socket")
+        second = netlink_of(link)
         same((len(second), second & first), (1, set()), "that of the next link")
 
 
