@@ -74,7 +74,7 @@ def no_filter_ended_anybody(version):
         lists = lists_of(version)
         same(sorted(set(lists.strange)), [], "calls that no list has")
         same(lists.killed, [], "processes that a filter ended")
-        for process in CHILDREN:
+        for process in (c for c in CHILDREN if not c.startswith("hub-")):  # opampd alone runs there
             assert lists.seen.get(process), f"nothing of {process} was recorded"
         kernel = ran(version).parts["kernel"][0]
         same([line for line in kernel.splitlines() if "type=1326" in line], [], "the kernel's records of filters")
