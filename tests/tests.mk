@@ -193,7 +193,7 @@ record: all test-tools
 	@VERBOSE=1 O=$(abspath $(O)) tests/lib/lists.py $(O)/records
 # the long proofs: what make check shows in samples or takes for granted, shown whole
 PROOF_TESTS := $(sort $(wildcard tests/proof/*.t))
-LONG_PROOFS := $(patsubst %,tests/proof/%.t,guest peers planted)
+LONG_PROOFS := $(patsubst %,tests/proof/%.t,faults guest planted peers prison)
 .PHONY: check-proof
 check-proof: deps-proof all test-tools
 	@O=$(abspath $(O)) SUITE=proof TAP_FIRST='$(LONG_PROOFS)' tests/lib/run-tap.sh $(PROOF_TESTS)
