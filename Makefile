@@ -203,8 +203,8 @@ include tests/tests.mk
 MAN_PAGES := opampd.8 opampctl.8 opamphub.8 opampd.yaml.5 opampd-sandbox.7
 MANS := $(addprefix $(O)/doc/,$(MAN_PAGES))
 .PHONY: doc doc-lint
-doc: $(MANS) $(O)/doc/messages.md $(O)/doc/opampctl.bash
-$(O)/doc/tables: $(O)/doc/gen/tables.o $(O)/libhub.a $(O)/libprivsep.a
+doc: $(MANS) $(O)/doc/messages.md $(O)/doc/security.md $(O)/doc/opampctl.bash
+$(O)/doc/tables: $(O)/doc/gen/tables.o $(O)/doc/gen/security.o $(O)/libhub.a $(O)/libprivsep.a
 	$(CC) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $^ $(LIBS_EVENT) $(LIBS_SANDBOX)
 $(O)/doc/%: doc/%.in $(O)/doc/tables
 	$(O)/doc/tables fill $< >$@
@@ -218,13 +218,13 @@ $(O)/doc/opampctl.bash: $(O)/opampctl
 	$(O)/opampctl completion >$@
 doc-lint: $(MANS)
 	mandoc -T lint -W warning $(MANS)
--include $(O)/doc/gen/tables.d
+-include $(O)/doc/gen/tables.d $(O)/doc/gen/security.d
 
 # ---- installing: no user is made, nothing is started; packages in dist/ do that
 COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 INSTALL ?= install
 HELPERS := $(filter opampd-% opamphub-%,$(PROGRAMS))
-PAPERS  := README.md LICENSE doc/threat-model.md $(O)/doc/messages.md
+PAPERS  := README.md LICENSE SECURITY.md doc/threat-model.md doc/review.md $(O)/doc/messages.md $(O)/doc/security.md
 EXAMPLES := dist/opampd.yaml.example $(sort $(wildcard dist/examples/*.yaml))
 .PHONY: install uninstall
 install: all doc

@@ -28,7 +28,7 @@ main(void)
 	child_begin(&c->child, &policy_confd, &handlers, c);
 	if (!c->have_env || c->state_dir < 0)
 		fatal("the parent did not hand over the storage directory");
-	if (sandbox_allow_fd(c->state_dir, LL_FS_READ | LL_FS_WRITE) == -1)
+	if (sandbox_allow_fd(c->state_dir, LL_FS_STATE) == -1)
 		fatal("the sandbox cannot be told of the storage directory");
 	child_sandbox(&c->child);
 	/* what is on disk is foreign bytes: read in the sandbox */

@@ -6,6 +6,7 @@
 #define CTL_CTL_H
 
 #include "client.h"
+#include "privsep/sandbox.h"
 #include "writer.h"
 
 struct ctl {
@@ -37,6 +38,10 @@ enum ctl_exit ctl_ask(
 
 /* "17" or "0".."9" only: 0, or -1 with c->err filled. */
 int ctl_number(struct ctl *c, const char *text, uint64_t *value);
+
+/* sandbox_policy.c: what is declared for a process (or the agent); NULL: there is none of that name. */
+const struct policy *sandbox_policy(const char *name);
+void sandbox_show(struct ctl *c, const char *name);
 
 enum ctl_exit verb_status(struct ctl *c, int argc, char **argv);
 enum ctl_exit verb_health(struct ctl *c, int argc, char **argv);

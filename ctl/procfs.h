@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include "privsep/error.h"
+#include "privsep/policy_held.h"
 
 #define PROCFS_GROUPS     32
 #define PROCFS_NAMESPACES 6
@@ -43,6 +44,7 @@ struct procfs {
 	uint64_t limits[PROCFS_LIMITS]; /* UINT64_MAX = none */
 	int log_is_file; /* 1 descriptor 2 is a regular file, 0 not, -1 not permitted to look */
 	int descriptors; /* -1 = not permitted to look */
+	unsigned held[HELD_KINDS];              /* of these, how many of each kind */
 	uint64_t namespaces[PROCFS_NAMESPACES]; /* 0 = not permitted; order of procfs_namespaces */
 };
 

@@ -12,6 +12,7 @@
 
 #include "ctl.h"
 #include "privsep/limits.h"
+#include "privsep/policy_held.h"
 #include "privsep/policy_text.h"
 #include "procfs.h"
 
@@ -289,6 +290,41 @@ check_namespaces(struct report *r, const struct seen *s)
 						  : WEAKER);
 }
 
+/* Kinds alone: how many there are depends on what it does at the moment. */
+static void
+check_descriptors(struct report *r, const struct seen *s)
+{
+	const struct held *h = policy_held(s->name);
+	int declared_kinds[HELD_KINDS] = {0}, more = 0;
+	char kernel[256], declared[256] = "";
+	size_t n;
+	int i;
+
+	for (; h != NULL && h->kind != HELD_NONE; h++) {
+		n = strlen(declared);
+		if (!declared_kinds[h->kind])
+			(void)snprintf(declared + n, sizeof(declared) - n, "%s%s",
+			    n > 0 ? ", " : "", held_name(h->kind));
+		declared_kinds[h->kind] = 1;
+	}
+	(void)snprintf(kernel, sizeof(kernel), "%d", s->p.descriptors);
+	for (i = 0; i < HELD_KINDS; i++) {
+		n = strlen(kernel);
+		if (s->p.held[i] > 0)
+			(void)snprintf(kernel + n, sizeof(kernel) - n, "%s %s %u",
+			    more++ ? "," : ":", held_name((enum held_kind)i), s->p.held[i]);
+	}
+	for (more = 0, i = 0; i < HELD_KINDS; i++)
+		more += s->p.held[i] > 0 && !declared_kinds[i];
+	if (s->policy == &policy_agent) /* what it opens is its own */
+		line(r, "descriptors", kernel, NULL, s->p.descriptors == -1 ? UNKNOWN : SHOWN);
+	else
+		line(r, "descriptors", kernel, declared,
+		    s->p.descriptors == -1 ? UNKNOWN
+		    : more == 0            ? SAME
+					   : DIFFERS);
+}
+
 static void
 check_process(struct report *r, struct seen *s)
 {
@@ -318,41 +354,9 @@ check_process(struct report *r, struct seen *s)
 	(void)snprintf(text, sizeof(text), "%d", s->p.threads);
 	if (s->policy != &policy_agent)
 		line(r, "threads", text, "1", s->p.threads == 1 ? SAME : DIFFERS);
-	(void)snprintf(text, sizeof(text), "%d", s->p.descriptors);
-	line(r, "descriptors", text, NULL, s->p.descriptors == -1 ? UNKNOWN : SHOWN);
+	check_descriptors(r, s);
 	out_end(w);
 	out_end(w);
-}
-
-/* ---- the declared part alone, for one process */
-
-static void
-show_policy(struct ctl *c, const struct policy *p)
-{
-	static const char *const calls[] = {"call", "action", "condition", "why", NULL};
-	static const char *const paths[] = {"path", "rights", NULL};
-	const struct syscall_rule *rule;
-	const struct landlock_path *path;
-	char text[512];
-
-	out_table(c->w, "calls", calls);
-	for (rule = p->syscalls; rule->name != NULL; rule++) {
-		out_row(c->w);
-		out_string(c->w, "call", rule->name);
-		out_string(c->w, "action", policy_action(p, rule));
-		out_string(c->w, "condition", policy_condition(text, sizeof(text), rule));
-		out_string(c->w, "why", rule->why);
-	}
-	out_end(c->w);
-	if (p->paths == NULL || p->paths->path == NULL)
-		return;
-	out_table(c->w, "files", paths);
-	for (path = p->paths; path->path != NULL; path++) {
-		out_row(c->w);
-		out_string(c->w, "path", path->path);
-		out_string(c->w, "rights", policy_rights(text, sizeof(text), path->rights));
-	}
-	out_end(c->w);
 }
 
 /* ---- the host */
@@ -489,16 +493,6 @@ collect(struct report *r, const struct record *record)
 	(void)add(r, "agent", &policy_agent, (pid_t)record_u64(record, CK_AGENT_PID, 0));
 }
 
-static const struct policy *
-policy_by_name(const char *name)
-{
-	enum proc proc = proc_by_name(name);
-
-	if (strcmp(name, "agent") == 0)
-		return &policy_agent;
-	return proc == PROC_NOBODY ? NULL : policy_of(proc);
-}
-
 enum ctl_exit
 verb_sandbox(struct ctl *c, int argc, char **argv)
 {
@@ -507,7 +501,7 @@ verb_sandbox(struct ctl *c, int argc, char **argv)
 	enum ctl_exit status;
 	size_t i;
 
-	if (argc > 0 && policy_by_name(argv[0]) == NULL) {
+	if (argc > 0 && sandbox_policy(argv[0]) == NULL) {
 		(void)error_set(&c->err,
 		    "sandbox %s: parent, netd, link, confd, procd, connect, merge or agent belongs "
 		    "there",
@@ -525,7 +519,7 @@ verb_sandbox(struct ctl *c, int argc, char **argv)
 		if (argc == 0 || strcmp(argv[0], r.all[i].name) == 0)
 			check_process(&r, &r.all[i]);
 	if (argc > 0)
-		show_policy(c, policy_by_name(argv[0]));
+		sandbox_show(c, argv[0]);
 	if (argc == 0 && !c->json)
 		out_note(c->w, "\n%s",
 		    r.differences == 0 ? "every process is as declared"

@@ -4,7 +4,6 @@
 #include "policy.h"
 
 #include "privsep/child.h"
-#include "privsep/landlock.h"
 
 int
 hub_sandbox(const struct policy *p, const struct setup *s, int dir, struct error *err)
@@ -20,9 +19,7 @@ hub_sandbox(const struct policy *p, const struct setup *s, int dir, struct error
 			return error_set(err, "the user to become is root");
 	} else
 		start.flags = CHILD_UNPRIVILEGED;
-	if (dir != -1 &&
-	    sandbox_allow_fd(dir, LL_FS_READ_FILE | LL_FS_WRITE_FILE | LL_FS_READ_DIR |
-				      LL_FS_MAKE_REG | LL_FS_REMOVE_FILE | LL_FS_TRUNCATE) == -1)
+	if (dir != -1 && sandbox_allow_fd(dir, HUB_STORE_RIGHTS) == -1)
 		return error_errno(err, "a Landlock rule for the store's directory");
 	if (sandbox_enter(p, &start, &result, err) == -1)
 		return -1;

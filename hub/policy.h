@@ -5,8 +5,14 @@
 #ifndef HUB_POLICY_H
 #define HUB_POLICY_H
 
+#include "privsep/landlock.h"
 #include "privsep/sandbox.h"
 #include "setup.h"
+
+/* below the store's directory */
+#define HUB_STORE_RIGHTS                                                                           \
+	(LL_FS_READ_FILE | LL_FS_WRITE_FILE | LL_FS_READ_DIR | LL_FS_MAKE_REG |                    \
+	    LL_FS_REMOVE_FILE | LL_FS_TRUNCATE)
 
 extern const struct policy policy_hub_front, policy_hub_store;
 

@@ -47,6 +47,12 @@
 	    LL_FS_MAKE_REG | LL_FS_MAKE_SOCK | LL_FS_MAKE_FIFO | LL_FS_MAKE_SYM | LL_FS_REFER |    \
 	    LL_FS_TRUNCATE)
 
+/*
+ * What confd may do below the state directory, whose descriptor it was handed.  Sockets and FIFOs it makes
+ * none; but to give one that stands in its way another name takes the right to make it.
+ */
+#define LL_FS_STATE (LL_FS_READ | LL_FS_WRITE)
+
 struct ll_ruleset {
 	uint64_t fs, net, scoped;
 };

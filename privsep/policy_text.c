@@ -108,7 +108,11 @@ policy_rights(char *buf, size_t size, uint64_t rights)
 	} names[] = {{LL_FS_READ_FILE, "read files"}, {LL_FS_READ_DIR, "list directories"},
 	    {LL_FS_EXECUTE, "execute"}, {LL_FS_WRITE_FILE, "write files"},
 	    {LL_FS_MAKE_REG, "make files"}, {LL_FS_MAKE_DIR, "make directories"},
-	    {LL_FS_REMOVE_FILE, "remove files"}, {LL_FS_REMOVE_DIR, "remove directories"}};
+	    {LL_FS_REMOVE_FILE, "remove files"}, {LL_FS_REMOVE_DIR, "remove directories"},
+	    {LL_FS_MAKE_SYM, "make symbolic links"}, {LL_FS_MAKE_SOCK, "make sockets"},
+	    {LL_FS_MAKE_FIFO, "make FIFOs"}, {LL_FS_MAKE_CHAR | LL_FS_MAKE_BLOCK, "make devices"},
+	    {LL_FS_REFER, "link and rename between directories"}, {LL_FS_TRUNCATE, "truncate"},
+	    {LL_FS_IOCTL_DEV, "control devices"}};
 	size_t i;
 
 	buf[0] = '\0';
@@ -116,4 +120,28 @@ policy_rights(char *buf, size_t size, uint64_t rights)
 		if ((rights & names[i].bit) != 0)
 			append(buf, size, ", ", names[i].name);
 	return buf[0] == '\0' ? "none" : buf;
+}
+
+const char *
+policy_why(char *buf, size_t size, const struct syscall_rule *rule)
+{
+	buf[0] = '\0';
+	append(buf, size, "", rule->why);
+	if (rule->unseen != NULL)
+		append(buf, size, "; only ", rule->unseen);
+	if (rule->unchecked != NULL)
+		append(buf, size, "; no more is checked: ", rule->unchecked);
+	return buf;
+}
+
+const char *
+policy_processes(char *buf, size_t size, uint32_t set)
+{
+	uint32_t i;
+
+	buf[0] = '\0';
+	for (i = PROC_PARENT; i < PROC_COUNT; i++)
+		if ((set & 1u << i) != 0)
+			append(buf, size, ", ", proc_name(i));
+	return buf;
 }

@@ -21,4 +21,10 @@ const char *policy_namespaces(char *buf, size_t size, uint32_t set);
 /* Landlock file system rights: "read list execute ..." */
 const char *policy_rights(char *buf, size_t size, uint64_t rights);
 
+/* When the call comes, with what else the row says of itself. */
+const char *policy_why(char *buf, size_t size, const struct syscall_rule *rule);
+
+/* A set of 1u << enum proc: "netd, confd". */
+const char *policy_processes(char *buf, size_t size, uint32_t set);
+
 #endif

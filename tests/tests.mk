@@ -178,7 +178,7 @@ SYSTEM_TESTS := $(sort $(wildcard tests/system/*.t tests/sandbox/*.t))
 LONG_TESTS := $(patsubst %,tests/system/%.t,apply_crash apply protocol deaths taken idle netd)
 .PHONY: test-tools check-system
 test-tools: $(TEST_TOOLS)
-check-system: all test-tools
+check-system: all test-tools doc
 	@O=$(abspath $(O)) NAMES=$(abspath $(O))/names TAP_FIRST='$(LONG_TESTS)' tests/lib/run-tap.sh $(SYSTEM_TESTS)
 # doc/sandbox-compared.md's figures; RECORDS=DIR: what was recorded by RECORD=DIR, else nothing is seen
 .PHONY: sandbox-figures

@@ -2,7 +2,8 @@
  * tables.c: what the documents share with the code, printed from the same tables: at build time only.
  *
  *	tables messages             doc/messages.md
- *	tables fill FILE            FILE with its @KEYS@, @REFUSED@, @POLICIES@, @HUB@ lines replaced (mdoc)
+ *	tables fill FILE            FILE with its @KEYS@, @REFUSED@, @POLICIES@, @HUB@ lines replaced (mdoc),
+ *	                            and its @PROCESS name@, @FRAMES@ lines (Markdown: security.c)
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include "hub/policy.h"
 #include "privsep/policy_text.h"
 #include "privsep/settings.h"
+#include "security.h"
 
 /* ---- mdoc */
 
@@ -215,7 +217,7 @@ static int
 fill(const char *path)
 {
 	FILE *f = fopen(path, "r");
-	char line[4096];
+	char line[4096], name[32];
 
 	if (f == NULL) {
 		perror(path);
@@ -231,6 +233,13 @@ fill(const char *path)
 		else if (strstr(line, "@HUB@") != NULL) {
 			print_policy(&policy_hub_front, "hub-front");
 			print_policy(&policy_hub_store, "hub-store");
+		} else if (strcmp(line, "@FRAMES@\n") == 0)
+			security_frames();
+		else if (sscanf(line, "@PROCESS %31[a-z-]@", name) == 1) {
+			if (security_process(name) == -1) {
+				fprintf(stderr, "%s: there is no process %s\n", path, name);
+				return 1;
+			}
 		} else
 			fputs(line, stdout);
 	}
