@@ -13,6 +13,7 @@
 #   make coverage        what the fuzz corpora and unit tests reach; coverage-system: and real processes
 #   make fuzz-messages   ten million messages between our processes (clang); MESSAGES=NUMBER
 #   make doc             man pages and documents, into build/doc
+#   make spelling        codespell over the tree
 #   make install         into DESTDIR, PREFIX (/usr/local), SYSCONFDIR (/etc); make uninstall
 #
 # CC=gcc or CC=clang; SAN=address,undefined for a sanitized build; WERROR=1 as CI has it.
@@ -52,7 +53,7 @@ PACKAGES_BUILD := build-essential pkg-config libevent-dev libprotobuf-c-dev prot
 	libjansson-dev libsqlite3-dev zlib1g-dev python3 linux-libc-dev
 PACKAGES_CHECK := chromium libcmocka-dev clang-16 libclang-rt-16-dev llvm-16 perl python3 \
 	python3-websockets python3-protobuf openssl iproute2 procps strace util-linux xxd patch mandoc \
-	prometheus-node-exporter rsyslog
+	jq curl prometheus-node-exporter rsyslog
 
 PACKAGES_PROOF := qemu-system-x86 busybox-static cpio xz-utils
 PACKAGES_DEMO := python3 python3-websockets python3-protobuf iproute2 procps prometheus-node-exporter

@@ -206,6 +206,12 @@ check-disk: all test-tools
 conformance:
 	@tests/lib/conformance.py $(O)/names tests/conformance.rows tests/conformance.md --check
 
+# ---- spelling of all text in the tree; tests/spelling.words are no mistakes (mdoc's requests, bytes of tests, names of fields)
+.PHONY: spelling
+spelling:
+	@tests/lib/need-packages.sh codespell
+	@git ls-files -z | grep -zvE '^tests/fuzz/corpus/|^tests/spelling.words$$|\.png$$|/go\.sum$$|package-lock\.json$$' | xargs -0 codespell -I tests/spelling.words
+
 # ---- interoperability: a real Collector and a server on the reference library, both built by Go
 # (OTELCOL_BINARY=PROGRAM takes a Collector that is there)
 INTEROP_TESTS := $(sort $(wildcard tests/interop/*.t))

@@ -40,7 +40,7 @@ def check_files(tap, dest):
                 "usr/local/libexec/opampd/opamphub-front": 0o755, "usr/local/libexec/opampd/opamphub-store": 0o755, "usr/local/bin/opampctl": 0o755,
                 "usr/local/share/bash-completion/completions/opampctl": 0o644,
                 "usr/local/share/doc/opampd/examples/opampd.yaml.example": 0o644}
-    for name in ("README.md", "LICENSE", "threat-model.md", "messages.md"):
+    for name in ("README.md", "LICENSE", "SECURITY.md", "threat-model.md", "review.md", "messages.md", "security.md"):
         expected[f"usr/local/share/doc/opampd/{name}"] = 0o644
     for name in os.listdir(os.path.join(REPO, "dist", "examples")):
         expected[f"usr/local/share/doc/opampd/examples/{name}"] = 0o644
