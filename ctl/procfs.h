@@ -53,4 +53,7 @@ extern const char
 
 int procfs_read(struct procfs *p, pid_t pid, struct error *err);
 
+/* Its part of that: dir is /proc/PID. */
+void procfs_descriptors(struct procfs *p, int dir);
+
 #endif

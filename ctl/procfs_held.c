@@ -1,0 +1,64 @@
+/*
+ * procfs_held.c: which descriptors a process has, by /proc/PID/fd (see procfs.h).  opampctl only.
+ */
+#include "procfs.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* By what the kernel shows of it, and only where that is a path by what it is. */
+static enum held_kind
+kind_of(int dir, const char *name)
+{
+	static const struct {
+		const char *begins;
+		enum held_kind kind;
+	} known[] = {{"anon_inode:[eventpoll]", HELD_LOOP}, {"anon_inode:[eventfd]", HELD_LOOP},
+	    {"pipe:", HELD_PIPE}, {"socket:", HELD_SOCKET}, {"/memfd:", HELD_MEMORY},
+	    {"anon_inode:[pidfd]", HELD_PIDFD}, {"pidfd:", HELD_PIDFD}};
+	static const char kill_file[] = "/cgroup.kill";
+	char target[512];
+	struct stat st;
+	ssize_t n = readlinkat(dir, name, target, sizeof(target) - 1);
+	size_t i;
+
+	if (strcmp(name, "2") == 0)
+		return HELD_LOG;
+	if (n <= 0)
+		return HELD_OTHER;
+	target[n] = '\0';
+	if (strcmp(target, "/dev/null") == 0)
+		return HELD_NULL;
+	for (i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (strncmp(target, known[i].begins, strlen(known[i].begins)) == 0)
+			return known[i].kind;
+	if ((size_t)n > strlen(kill_file) && strcmp(target + n - strlen(kill_file), kill_file) == 0)
+		return HELD_CGROUP;
+	if (fstatat(dir, name, &st, 0) == -1)
+		return HELD_OTHER;
+	return S_ISREG(st.st_mode) ? HELD_FILE : S_ISDIR(st.st_mode) ? HELD_DIRECTORY : HELD_OTHER;
+}
+
+void
+procfs_descriptors(struct procfs *p, int dir)
+{
+	int fd = openat(dir, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd == -1 ? NULL : fdopendir(fd);
+	struct dirent *e;
+
+	if (d == NULL) {
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	p->descriptors = 0;
+	while ((e = readdir(d)) != NULL)
+		if (e->d_name[0] != '.') {
+			p->descriptors++;
+			p->held[kind_of(dirfd(d), e->d_name)]++;
+		}
+	closedir(d);
+}
