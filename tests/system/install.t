@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """make install into a DESTDIR: what is there, with which modes, that it runs, and that uninstall takes it away."""
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -57,6 +58,31 @@ def check_files(tap, dest):
     tap.ok(os.path.isdir(os.path.join(dest, "etc/opampd")), "/etc/opampd is there and empty")
 
 
+def hardened(path):
+    """What is missing of what a program is to be built with."""
+    text = subprocess.run(["readelf", "-hldW", path], capture_output=True, text=True, check=True, env={"LC_ALL": "C", "PATH": "/usr/bin:/bin"}).stdout
+    symbols = subprocess.run(["readelf", "-W", "--dyn-syms", path], capture_output=True, text=True, check=True).stdout
+    stack = [line for line in text.splitlines() if "GNU_STACK" in line]
+    both = [line for line in text.splitlines() if re.search(r"LOAD .* RWE ", line)]
+    found = {"position-independent": re.search(r"Type:\s+DYN", text) and "PIE" in text, "RELRO": "GNU_RELRO" in text, "all bound at start": "NOW" in text,
+             "a stack that is not executable": stack and "RWE" not in stack[0], "nothing both writable and executable": not both,
+             "no path for libraries": "RPATH" not in text and "RUNPATH" not in text, "guarded stacks": "__stack_chk_fail" in symbols}
+    return [what for what, there in found.items() if not there]
+
+
+def check_programs(tap, dest):
+    """Nobody gains anything by starting them, and they are built as hardened programs are."""
+    for name in files(dest):
+        path = os.path.join(dest, name)
+        with open(path, "rb") as f:
+            if f.read(4) != b"\x7fELF":
+                continue
+        special = os.stat(path).st_mode & (stat.S_ISUID | stat.S_ISGID)
+        tap.ok(not special and "security.capability" not in os.listxattr(path), f"/{name} has no set-id bit and no capabilities")
+        missing = hardened(path)
+        tap.ok(not missing, f"/{name} is hardened", missing)
+
+
 def check_runs(tap, dest):
     opampd, ctl = os.path.join(dest, "usr/local/sbin/opampd"), os.path.join(dest, "usr/local/bin/opampctl")
     r = subprocess.run([opampd, "-V"], capture_output=True, text=True, check=False)
@@ -102,6 +128,7 @@ def main():
         r = make(dest, build, "install")
         tap.ok(r.returncode == 0, "make install", r.stdout + r.stderr)
         check_files(tap, dest)
+        check_programs(tap, dest)
         check_runs(tap, dest)
         check_example(tap, dest, work)
         r = make(dest, build, "uninstall")
