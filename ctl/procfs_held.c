@@ -9,6 +9,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+static int
+ends_with(const char *text, const char *end)
+{
+	size_t n = strlen(text), m = strlen(end);
+
+	return n >= m && strcmp(text + n - m, end) == 0;
+}
+
 /* By what the kernel shows of it, and only where that is a path by what it is. */
 static enum held_kind
 kind_of(int dir, const char *name)
@@ -19,7 +27,7 @@ kind_of(int dir, const char *name)
 	} known[] = {{"anon_inode:[eventpoll]", HELD_LOOP}, {"anon_inode:[eventfd]", HELD_LOOP},
 	    {"pipe:", HELD_PIPE}, {"socket:", HELD_SOCKET}, {"/memfd:", HELD_MEMORY},
 	    {"anon_inode:[pidfd]", HELD_PIDFD}, {"pidfd:", HELD_PIDFD}};
-	static const char kill_file[] = "/cgroup.kill";
+	static const char kill_file[] = "/cgroup.kill", deleted[] = " (deleted)";
 	char target[512];
 	struct stat st;
 	ssize_t n = readlinkat(dir, name, target, sizeof(target) - 1);
@@ -35,7 +43,9 @@ kind_of(int dir, const char *name)
 	for (i = 0; i < sizeof(known) / sizeof(known[0]); i++)
 		if (strncmp(target, known[i].begins, strlen(known[i].begins)) == 0)
 			return known[i].kind;
-	if ((size_t)n > strlen(kill_file) && strcmp(target + n - strlen(kill_file), kill_file) == 0)
+	if (ends_with(target, deleted)) /* a group that is gone */
+		target[(size_t)n - strlen(deleted)] = '\0';
+	if (ends_with(target, kill_file))
 		return HELD_CGROUP;
 	if (fstatat(dir, name, &st, 0) == -1)
 		return HELD_OTHER;

@@ -2,6 +2,7 @@
 """The life of a configuration, with the fake agent and the scripted server: applied, refused, rolled back."""
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -366,6 +367,22 @@ def several_files(user):
         assert "extensions.opamp" in why, why
 
 
+def names_are_no_paths(user):
+    """What the server names a file stands in no path: nothing is made beside what is always there."""
+    def made(bed):
+        return {re.sub(r"\d{6}", "N", os.path.relpath(os.path.join(top, name), bed.dir)) for top, dirs, files in os.walk(bed.dir) for name in dirs + files}
+    with Bed(user) as bed:
+        server, daemon = up(bed)
+        server.wait_status(APPLIED, server.offer({"plain.yaml": "fake:\n  fake_name: plain\n"}))
+        before = made(bed)
+        names = ["../../../../planted", "/etc/opampd-planted", "a/b/planted.yaml", "..", ".", "effective.yaml/planted", "planted\n", "%2e%2e/planted"]
+        config_hash = server.offer({name: f"fake:\n  fake_n{i}: {i}\n" for i, name in enumerate(names)})
+        server.wait_status(APPLIED, config_hash)
+        same(sorted(made(bed) - before), [], "files that were made for names of the server's")
+        assert not os.path.exists("/etc/opampd-planted") and not os.path.exists("/planted")
+        server.wait_effective("fake_n7: 7")
+
+
 def hashes(user):
     with Bed(user) as bed:
         server, daemon = up(bed)
@@ -532,6 +549,7 @@ TESTS = [
     ("SE-05 expansion in a remote file is refused with file, line and the setting that permits it", expansion),
     ("CF-06 CF-03 what was refused is tried again after a reload, and after a start with other settings", refused_and_mended),
     ("CF-08 several files merge by name, the one without a name last; what is injected stays", several_files),
+    ("CF-08 SE-05 what the server calls its files is no path", names_are_no_paths),
     ("CF-04 hashes of 0 to 65,536 bytes come back byte for byte", hashes),
     ("CP-02 CP-03 CP-08 SE-03 remote configuration and restart are opt-in", opt_in),
     ("RC-01 RC-02 RC-03 the restart command, and only it", restart),

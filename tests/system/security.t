@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """doc/security.md and `opampctl sandbox NAME` on a running daemon say the same of every process, row by row; and what the
 document says beside the policies is what tests/sandbox/prison.t holds the processes to."""
+import glob
 import json
 import os
 import re
@@ -148,12 +149,42 @@ def complete():
             assert all(row[3] for row in tables.get(title, [])), f"{name}: a call without a reason"
 
 
+REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+PAPERS = ("SECURITY.md", "doc/threat-model.md", "doc/review.md", "doc/security.md.in", "doc/durability.md")
+FOLDERS = "tests|privsep|netd|confd|procd|ctl|hub|wire|doc|dist|proto"
+
+
+def read(name):
+    with open(os.path.join(REPO, name), encoding="utf-8") as f:
+        return f.read()
+
+
+def papers():
+    """What the documents name is there: each file, and each test by the words that stand behind its file."""
+    wrong = []
+    attacks = "".join(read(os.path.join("tests/lib", n)) for n in sorted(os.listdir(os.path.join(REPO, "tests/lib"))) if n.endswith(("_attacks.py", "acts_files.py")))
+    for paper in PAPERS:
+        text = read(paper)
+        made = ("doc/security.md", "doc/messages.md")
+        for name in re.findall(rf"`((?:{FOLDERS})/[\w./*-]+)`", text):
+            if not glob.glob(os.path.join(REPO, name)) and name not in made:
+                wrong.append(f"{paper}: there is no {name}")
+        for name, words in re.findall(r"`(tests/[\w./]+\.(?:t|c|py))`[,:]? ?((?:(?:\(| and |, |acts? )*(?:\"[^\"]+\"|`test_\w+`)\)?)+)", text):
+            where = (read(name) + (attacks if name.endswith(("peers.t", "prison.t")) else "")).lower()
+            for quoted in re.findall(r'"([^"]+)"|`(test_\w+)`', words):
+                word = "".join(quoted).lower()
+                if word not in where and word.replace(" ", "_") not in where:
+                    wrong.append(f"{paper}: {name} has no {word}")
+    same(wrong, [], "what the documents name")
+
+
 TESTS = [
     ("I3 I5 doc/security.md is what opampctl sandbox NAME says of each process", agree),
     ("I5 opampctl sandbox judges descriptors", descriptors),
 ]
 
 users_made()
-tap.run([("I5 doc/security.md has every process, and a reason for every call", complete),
+tap.run([("every file and test that the documents name is there", papers),
+         ("I5 doc/security.md has every process, and a reason for every call", complete),
          ("I5 doc/security.md: descriptors as prison.t counts them", held_as_prison_has_it),
          ("I5 doc/security.md: the hub's capabilities as prison.t has them", capabilities_of_the_hub)] + for_all(TESTS))
