@@ -89,6 +89,8 @@ sandbox_show(struct ctl *c, const char *name)
 	const struct policy *p = sandbox_policy(name);
 	const struct held *h;
 
+	if (p == NULL)
+		return;
 	show_files(c, p);
 	out_table(c->w, "holds", columns);
 	for (h = policy_held(name); h != NULL && h->kind != HELD_NONE; h++) {
