@@ -33,8 +33,6 @@ kind_of(int dir, const char *name)
 	ssize_t n = readlinkat(dir, name, target, sizeof(target) - 1);
 	size_t i;
 
-	if (strcmp(name, "2") == 0)
-		return HELD_LOG;
 	if (n <= 0)
 		return HELD_OTHER;
 	target[n] = '\0';
@@ -58,6 +56,7 @@ procfs_descriptors(struct procfs *p, int dir)
 	int fd = openat(dir, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *d = fd == -1 ? NULL : fdopendir(fd);
 	struct dirent *e;
+	enum held_kind kind;
 
 	if (d == NULL) {
 		if (fd >= 0)
@@ -68,7 +67,10 @@ procfs_descriptors(struct procfs *p, int dir)
 	while ((e = readdir(d)) != NULL)
 		if (e->d_name[0] != '.') {
 			p->descriptors++;
-			p->held[kind_of(dirfd(d), e->d_name)]++;
+			kind = kind_of(dirfd(d), e->d_name);
+			p->held[kind]++;
+			if (strcmp(e->d_name, "2") == 0)
+				p->second = kind;
 		}
 	closedir(d);
 }

@@ -296,10 +296,16 @@ check_descriptors(struct report *r, const struct seen *s)
 {
 	const struct held *h = policy_held(s->name);
 	int declared_kinds[HELD_KINDS] = {0}, more = 0;
+	unsigned held[HELD_KINDS];
 	char kernel[256], declared[256] = "";
 	size_t n;
 	int i;
 
+	memcpy(held, s->p.held, sizeof(held));
+	if (s->policy != &policy_agent && s->p.second != HELD_NONE) {
+		held[s->p.second]--;
+		held[HELD_LOG]++;
+	}
 	for (; h != NULL && h->kind != HELD_NONE; h++) {
 		n = strlen(declared);
 		if (!declared_kinds[h->kind])
@@ -310,12 +316,12 @@ check_descriptors(struct report *r, const struct seen *s)
 	(void)snprintf(kernel, sizeof(kernel), "%d", s->p.descriptors);
 	for (i = 0; i < HELD_KINDS; i++) {
 		n = strlen(kernel);
-		if (s->p.held[i] > 0)
+		if (held[i] > 0)
 			(void)snprintf(kernel + n, sizeof(kernel) - n, "%s %s %u",
-			    more++ ? "," : ":", held_name((enum held_kind)i), s->p.held[i]);
+			    more++ ? "," : ":", held_name((enum held_kind)i), held[i]);
 	}
 	for (more = 0, i = 0; i < HELD_KINDS; i++)
-		more += s->p.held[i] > 0 && !declared_kinds[i];
+		more += held[i] > 0 && !declared_kinds[i];
 	if (s->policy == &policy_agent) /* what it opens is its own */
 		line(r, "descriptors", kernel, NULL, s->p.descriptors == -1 ? UNKNOWN : SHOWN);
 	else

@@ -63,20 +63,21 @@ show_files(struct ctl *c, const struct policy *p)
 static void
 show_messages(struct ctl *c, enum proc proc, int sent)
 {
-	static const char *const columns[] = {"message", "peer", "meaning", NULL};
+	static const char *const columns[2][4] = {
+	    {"takes", "from", "meaning", NULL}, {"sends", "to", "meaning", NULL}};
 	const struct message_rule *m;
 	char text[128];
 	uint32_t i;
 
-	out_table(c->w, sent ? "sends" : "takes", columns);
+	out_table(c->w, sent ? "messages_sent" : "messages_taken", columns[sent]);
 	for (i = 1; i < MSG_COUNT; i++) {
 		m = &message_rules[i];
 		if (((sent ? m->from : m->to) & 1u << proc) == 0)
 			continue;
 		out_row(c->w);
-		out_string(c->w, "message", m->name);
-		out_string(
-		    c->w, "peer", policy_processes(text, sizeof(text), sent ? m->to : m->from));
+		out_string(c->w, columns[sent][0], m->name);
+		out_string(c->w, columns[sent][1],
+		    policy_processes(text, sizeof(text), sent ? m->to : m->from));
 		out_string(c->w, "meaning", message_meaning(i));
 	}
 	out_end(c->w);

@@ -71,8 +71,9 @@ def the_same(name, shown):
          ours["denied system call" if deny else "system call"], f"{name}: system calls")
     same([[r["descriptor"], r["what"]] for r in shown["holds"]], ours["descriptor"], f"{name}: descriptors")
     if name != "agent":
-        for key, title in (("sends", "message that it may send"), ("takes", "message that it takes")):
-            same([[r["message"], r["peer"], r["meaning"]] for r in shown[key]], ours[title], f"{name}: messages: {key}")
+        for key, (what, peer), title in (("messages_sent", ("sends", "to"), "message that it may send"),
+                                         ("messages_taken", ("takes", "from"), "message that it takes")):
+            same([[r[what], r[peer], r["meaning"]] for r in shown[key]], ours[title], f"{name}: {key}")
     if not deny:
         text = plain(dict(ours[""])["Landlock: files"])
         same("; ".join(f"{r['path']}: {r['rights']}" for r in shown["files"]) or "none", text.replace("below storage.directory", "storage.directory"),
@@ -111,6 +112,8 @@ def descriptors(user):
             same(row["verdict"], "ok", f"{name}: {row}")
             kinds = {re.sub(r" \d+$", "", k) for k in row["kernel"].split(": ")[1].split(", ")}
             assert {"log", "epoll", "socket"} <= kinds, row
+        agents = {c["aspect"]: c for c in shown["agent"]["checks"]}["descriptors"]
+        assert user != "root" or "pipe 2" in agents["kernel"] and "log" not in agents["kernel"], agents
 
 
 def held_as_prison_has_it():
