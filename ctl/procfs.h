@@ -44,9 +44,9 @@ struct procfs {
 	uint64_t limits[PROCFS_LIMITS]; /* UINT64_MAX = none */
 	int log_is_file; /* 1 descriptor 2 is a regular file, 0 not, -1 not permitted to look */
 	int descriptors; /* -1 = not permitted to look */
-	unsigned held[HELD_KINDS]; /* of these, how many of each kind; none is HELD_LOG: */
-	enum held_kind second;     /* what descriptor 2 is; HELD_NONE: it is closed */
 	uint64_t namespaces[PROCFS_NAMESPACES]; /* 0 = not permitted; order of procfs_namespaces */
+	unsigned held[HELD_KINDS];              /* of the descriptors; none is HELD_LOG: */
+	enum held_kind second;                  /* what descriptor 2 is; HELD_NONE: it is closed */
 };
 
 extern const char

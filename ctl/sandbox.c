@@ -302,7 +302,8 @@ check_descriptors(struct report *r, const struct seen *s)
 	int i;
 
 	memcpy(held, s->p.held, sizeof(held));
-	if (s->policy != &policy_agent && s->p.second != HELD_NONE) {
+	if (s->policy != &policy_agent && s->p.second > HELD_NONE && s->p.second < HELD_KINDS &&
+	    held[s->p.second] > 0) {
 		held[s->p.second]--;
 		held[HELD_LOG]++;
 	}
