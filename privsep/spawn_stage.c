@@ -20,6 +20,10 @@ spawn_stage_name(uint32_t stage)
 const char *
 spawn_stage_hint(uint32_t stage, int error)
 {
+	if (stage == STAGE_IDS && error == EPERM)
+		return " (agent.capabilities may name one that opampd itself was started without: "
+		       "with "
+		       "systemd, CapabilityBoundingSet= of its unit needs it too)";
 	if (stage == STAGE_OPEN)
 		return error == EPERM ? " (not safe to run: opampd's log says why)" : "";
 	if (stage != STAGE_EXEC)
