@@ -15,6 +15,7 @@
 #   make doc             man pages and documents, into build/doc
 #   make spelling        codespell over the tree
 #   make install         into DESTDIR, PREFIX (/usr/local), SYSCONFDIR (/etc); make uninstall
+#   make install-systemd   the same, and units, users and directories for systemd
 #
 # CC=gcc or CC=clang; SAN=address,undefined for a sanitized build; WERROR=1 as CI has it.
 
@@ -244,6 +245,26 @@ uninstall:
 	rm -f $(addprefix $(DESTDIR)$(LIBEXECDIR)/,$(filter opampd-% opamphub-%,$(ALL_PROGRAMS)))
 	rm -f $(addprefix $(DESTDIR)$(DOCDIR)/,$(notdir $(PAPERS)) $(addprefix examples/,$(notdir $(EXAMPLES))))
 	-rmdir --ignore-fail-on-non-empty $(addprefix $(DESTDIR),$(LIBEXECDIR) $(DOCDIR)/examples $(DOCDIR) $(SYSCONFDIR)/opampd) 2>/dev/null
+
+# for packages, and for hosts with systemd: nothing is enabled; systemd-sysusers and systemd-tmpfiles do the rest
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
+UNITS := $(sort $(wildcard dist/systemd/*.service))
+SYSUSERS := $(sort $(wildcard dist/sysusers.d/*.conf))
+TMPFILES := $(sort $(wildcard dist/tmpfiles.d/*.conf))
+.PHONY: install-systemd uninstall-systemd
+install-systemd: install
+	$(INSTALL) -d -m 755 $(addprefix $(DESTDIR),$(UNITDIR) $(SYSUSERSDIR) $(TMPFILESDIR) $(SYSCONFDIR)/opamphub)
+	$(foreach u,$(UNITS),sed 's|=/usr/sbin/|=$(SBINDIR)/|; s|/etc/opamp|$(SYSCONFDIR)/opamp|g' $(u) >$(DESTDIR)$(UNITDIR)/$(notdir $(u)) &&) true
+	chmod 644 $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(UNITS)))
+	$(INSTALL) -m 644 $(SYSUSERS) $(DESTDIR)$(SYSUSERSDIR)
+	$(INSTALL) -m 644 $(TMPFILES) $(DESTDIR)$(TMPFILESDIR)
+	$(INSTALL) -m 644 dist/opamphub.conf.example $(DESTDIR)$(DOCDIR)/examples
+uninstall-systemd: uninstall
+	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(UNITS))) $(addprefix $(DESTDIR)$(SYSUSERSDIR)/,$(notdir $(SYSUSERS)))
+	rm -f $(addprefix $(DESTDIR)$(TMPFILESDIR)/,$(notdir $(TMPFILES))) $(DESTDIR)$(DOCDIR)/examples/opamphub.conf.example
+	-rmdir --ignore-fail-on-non-empty $(addprefix $(DESTDIR),$(DOCDIR)/examples $(DOCDIR) $(SYSCONFDIR)/opamphub) 2>/dev/null
 
 .PHONY: help
 help:

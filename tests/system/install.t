@@ -115,6 +115,21 @@ def check_example(tap, dest, work):
     tap.ok(r.returncode == 0, "opampd -n takes the example", r.stderr)
 
 
+def check_systemd(tap, dest, build):
+    r = make(dest, build, "install-systemd")
+    there = files(dest)
+    wanted = {f"usr/local/lib/{kind}/{name}" for folder, kind in (("systemd", "systemd/system"), ("sysusers.d", "sysusers.d"), ("tmpfiles.d", "tmpfiles.d"))
+              for name in os.listdir(os.path.join(REPO, "dist", folder))} | {"usr/local/share/doc/opampd/examples/opamphub.conf.example"}
+    tap.ok(r.returncode == 0 and wanted <= set(there), "make install-systemd", r.stdout + r.stderr + "\n".join(there))
+    for name in sorted(n for n in wanted if n.endswith(".service")):
+        with open(os.path.join(dest, name), encoding="utf-8") as f:
+            text = f.read()
+        programs = re.findall(r"^Exec(?:Start|Reload)=(\S*opamp\S*)", text, re.M)
+        tap.ok(programs and all(os.access(dest + p, os.X_OK) for p in programs), f"{os.path.basename(name)} starts what was installed", text)
+    r = make(dest, build, "uninstall-systemd")
+    tap.ok(r.returncode == 0 and files(dest) == [], "make uninstall-systemd leaves no file", r.stderr + "\n".join(files(dest)))
+
+
 def main():
     tap = Tap()
     root = os.geteuid() == 0
@@ -133,6 +148,7 @@ def main():
         check_example(tap, dest, work)
         r = make(dest, build, "uninstall")
         tap.ok(r.returncode == 0 and files(dest) == [], "make uninstall leaves no file", r.stderr + "\n".join(files(dest)))
+        check_systemd(tap, dest, build)
         r = make(dest, build, "PREFIX=/usr", "LIBEXECDIR=/usr/lib/opampd", "install")
         tap.ok("usr/lib/opampd/opampd-merge" in files(dest) and "usr/sbin/opampd" in files(dest),
                "PREFIX and LIBEXECDIR are honoured", "\n".join(files(dest)))

@@ -1,0 +1,243 @@
+#!/usr/bin/python3
+"""What a service manager is told: readiness, reload, end, watchdog; and the units, users and directories of dist/."""
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import tap
+from bed import ROOT, Bed, users_made
+from hub_bed import Hub
+from tap import Skip, same
+
+REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+UNITS = os.path.join(REPO, "dist", "systemd")
+# systemd-analyze security, tenths: what is left is explained in the units
+EXPOSURE = {"opampd.service": 42, "opampd@.service": 42, "opamphub.service": 31}
+WATCHDOG = "400000"  # microseconds: half of it is the pace
+
+
+class Manager:
+    """Stands in for the service manager: a datagram socket that hears notifications."""
+
+    def __init__(self):
+        self.dir = tempfile.mkdtemp(prefix="opampd-notify-")
+        os.chmod(self.dir, 0o755)
+        self.path = os.path.join(self.dir, "notify")
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(self.path)
+        os.chmod(self.path, 0o666)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *how):
+        self.socket.close()
+        shutil.rmtree(self.dir)
+
+    def environment(self):
+        return {"PATH": os.environ["PATH"], "HOME": self.dir, "NOTIFY_SOCKET": self.path, "WATCHDOG_USEC": WATCHDOG}
+
+    def next(self, seconds=20):
+        self.socket.settimeout(seconds * tap.SLOW)
+        try:
+            return self.socket.recv(4096).decode()
+        except TimeoutError:
+            raise AssertionError(f"nothing was said for {seconds} s") from None
+
+    def wait(self, word, seconds=20):
+        """The first that begins with the word, and those before it."""
+        end, before = time.monotonic() + seconds * tap.SLOW, []
+        while time.monotonic() < end:
+            said = self.next(seconds)
+            if said.startswith(word):
+                return said, before
+            before.append(said.split("\n")[0])
+        raise AssertionError(f"no {word} in {seconds} s, but {before}")
+
+    def beats(self, count):
+        """That many beats of the watchdog, each in time."""
+        for _ in range(count):
+            begun = time.monotonic()
+            self.wait("WATCHDOG=1", 5)
+            assert time.monotonic() - begun < 5 * tap.SLOW
+
+
+def opampd_tells():
+    with Bed("root" if ROOT else "user") as bed, Manager() as manager:
+        server = bed.server()
+        daemon = bed.daemon(server, start=False, env=manager.environment())
+        daemon.start()
+        said, before = manager.wait("READY=1")
+        same(before, [], "said before it is ready")
+        assert re.search(r"^MONOTONIC_USEC=\d+$", said, re.M), said
+        bed.ctl("status")  # who was told that it is ready can ask
+        manager.beats(3)
+        daemon.signal(signal.SIGHUP)
+        manager.wait("RELOADING=1")
+        manager.wait("READY=1")
+        manager.beats(2)
+        same(daemon.stop(), 0, "exit status")
+        manager.wait("STOPPING=1")
+
+
+def opampd_with_a_mistake():
+    with Bed("root" if ROOT else "user") as bed, Manager() as manager:
+        server = bed.server()
+        daemon = bed.daemon(server, start=False, env=manager.environment())
+        with open(bed.path("opampd.yaml"), "a", encoding="utf-8") as f:
+            f.write("\nnonsense: 1\n")
+        daemon.start()
+        same(daemon.wait_end(), 1, "exit status")
+        manager.socket.settimeout(0.1)
+        try:
+            raise AssertionError(f"said {manager.socket.recv(4096)!r}")
+        except TimeoutError:
+            pass
+
+
+def opampd_stands_still():
+    """The word comes from the loop: one that stands still says nothing."""
+    with Bed("root" if ROOT else "user") as bed, Manager() as manager:
+        daemon = bed.daemon(bed.server(), start=False, env=manager.environment())
+        daemon.start()
+        manager.wait("READY=1")
+        manager.beats(1)
+        daemon.signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, daemon.pid, os.WSTOPPED | os.WNOWAIT)
+        manager.socket.settimeout(0.01)
+        try:
+            while True:
+                manager.socket.recv(4096)  # what it said before
+        except TimeoutError:
+            pass
+        manager.socket.settimeout(2)
+        try:
+            raise AssertionError(f"said {manager.socket.recv(4096)!r}")
+        except TimeoutError:
+            pass
+        daemon.signal(signal.SIGCONT)
+        manager.beats(2)
+
+
+class ToldHub(Hub):
+    environment = None
+
+    def spawn(self, command, **more):
+        words = [f"{k}={v}" for k, v in self.environment.items()]
+        return super().spawn(["env", *words, *command], **more)
+
+
+def opamphub_tells():
+    with Manager() as manager:
+        ToldHub.environment = manager.environment()
+        hub = ToldHub()
+        try:
+            manager.wait("READY=1")
+            manager.beats(3)
+            hub.process.send_signal(signal.SIGTERM)
+            manager.wait("STOPPING=1")
+        finally:
+            hub.close()
+
+
+def options_of(unit):
+    """(section, option, value) of each line that is no comment."""
+    found, section = [], ""
+    with open(os.path.join(UNITS, unit), encoding="utf-8") as f:
+        for line in f.read().splitlines():
+            if line.startswith("["):
+                section = line
+            elif line and line[0] not in "#;":
+                found.append((section, *line.split("=", 1)))
+    return found
+
+
+def instances_are_as_the_one():
+    """opampd@.service differs in names, files and directories alone."""
+    own = {"Description", "ConditionPathExists", "ExecStart", "ExecReload", "EnvironmentFile", "RuntimeDirectory", "LogsDirectory",
+           "StateDirectory", "ReadWritePaths"}
+    one, many = ([o for o in options_of(u) if o[1] not in own] for u in ("opampd.service", "opampd@.service"))
+    same(many, one, "options of opampd@.service")
+
+
+def values(unit, option):
+    return " ".join(v for _, o, v in options_of(unit) if o == option).split()
+
+
+def source(*path):
+    with open(os.path.join(REPO, *path), encoding="utf-8") as f:
+        return f.read()
+
+
+def capabilities_are_the_parents():
+    text = source("privsep", "policy_agent.c")
+    parent = re.search(r"policy_parent = \{.*?\.deny_list", text, re.S).group(0)
+    same(sorted(values("opampd.service", "CapabilityBoundingSet")), sorted(re.findall(r"1ull << (CAP_\w+)", parent)),
+         "CapabilityBoundingSet of opampd.service and what the parent keeps")
+    keep = re.search(r"uint64_t keep = .*?;", source("hub", "opamphub.c"), re.S).group(0)
+    # one more until the store's directory is open
+    same(sorted(values("opamphub.service", "CapabilityBoundingSet")), sorted([*re.findall(r"1ull << (CAP_\w+)", keep), "CAP_DAC_READ_SEARCH"]),
+         "CapabilityBoundingSet of opamphub.service and what the parent keeps")
+
+
+def users_are_all_there():
+    made = re.findall(r"^u\s+(\S+)", source("dist", "sysusers.d", "opampd.conf") + source("dist", "sysusers.d", "opamphub.conf"), re.M)
+    same(sorted(made), sorted(re.search(r"^USERS := (.*)$", source("Makefile"), re.M).group(1).split()), "users of sysusers.d and of make users")
+    for kind in ("sysusers.d", "tmpfiles.d"):
+        program = shutil.which("systemd-" + kind[:-2])
+        if program is None:
+            raise Skip(f"no systemd-{kind[:-2]} here")
+    # both programs, as a package has them do it, in a root of their own
+    if not ROOT:
+        raise Skip("a root of their own is for root")
+    with tempfile.TemporaryDirectory() as root:
+        os.makedirs(os.path.join(root, "etc"))
+        for kind in ("sysusers.d", "tmpfiles.d"):
+            shutil.copytree(os.path.join(REPO, "dist", kind), os.path.join(root, "usr/lib", kind))
+            r = subprocess.run([f"systemd-{kind[:-2]}", f"--root={root}", *(["--create"] if kind[0] == "t" else []), "opampd.conf", "opamphub.conf"],
+                               capture_output=True, text=True, check=False)
+            same((r.returncode, "not a valid" in r.stderr), (0, False), f"systemd-{kind[:-2]}: {r.stderr}")
+        with open(os.path.join(root, "etc/passwd"), encoding="utf-8") as f:
+            users = {line.split(":")[0]: line.strip().split(":") for line in f}
+        for user in made:
+            same(users[user][5:], ["/nonexistent", "/usr/sbin/nologin"], f"home and shell of {user}")
+        for path, user, mode in (("var/lib/opampd", "_opampd_conf", 0o711), ("var/lib/opampd-agent", "_opampd_agent", 0o750),
+                                 ("var/lib/opamphub", "_opamphub", 0o700)):
+            st = os.stat(os.path.join(root, path))
+            same((st.st_mode & 0o7777, st.st_uid), (mode, int(users[user][2])), path)
+
+
+def exposure():
+    if shutil.which("systemd-analyze") is None:
+        raise Skip("no systemd-analyze here")
+    for unit, most in EXPOSURE.items():
+        r = subprocess.run(["systemd-analyze", "security", "--offline=true", "--no-pager", f"--threshold={most}", os.path.join(UNITS, unit)],
+                           capture_output=True, text=True, check=False)
+        same(r.returncode, 0, f"{unit}: exposure above {most / 10}: {r.stdout[-200:]}{r.stderr}")
+    verify = subprocess.run(["systemd-analyze", "verify", "--man=no", *(os.path.join(UNITS, u) for u in EXPOSURE)],
+                            capture_output=True, text=True, check=False)
+    # the programs are where a package puts them, and not on this host
+    strange = [line for line in verify.stderr.splitlines() if "is not executable: No such file" not in line and
+               any(line.startswith(u.split("@", maxsplit=1)[0].split(".", maxsplit=1)[0]) for u in EXPOSURE)]
+    same(strange, [], "systemd-analyze verify")
+
+
+if __name__ == "__main__":
+    users_made()
+    tap.run([
+        ("opampd: ready, watchdog, reload, end", opampd_tells),
+        ("opampd: settings with a mistake: never ready", opampd_with_a_mistake),
+        ("opampd: a parent that stands still does not feed the watchdog", opampd_stands_still),
+        ("opamphub: ready, watchdog, end", opamphub_tells),
+        ("opampd@.service is as opampd.service", instances_are_as_the_one),
+        ("the units' capabilities are those that the parents keep", capabilities_are_the_parents),
+        ("sysusers.d and tmpfiles.d", users_are_all_there),
+        ("systemd-analyze: verify, exposure", exposure),
+    ])
