@@ -16,6 +16,7 @@
 #   make spelling        codespell over the tree
 #   make install         into DESTDIR, PREFIX (/usr/local), SYSCONFDIR (/etc); make uninstall
 #   make install-systemd   the same, and units, users and directories for systemd
+#   make deb             Debian packages of what is committed, into build/deb; make check-deb looks at them
 #
 # CC=gcc or CC=clang; SAN=address,undefined for a sanitized build; WERROR=1 as CI has it.
 
@@ -56,6 +57,8 @@ PACKAGES_CHECK := chromium libcmocka-dev clang-16 libclang-rt-16-dev llvm-16 per
 	python3-websockets python3-protobuf openssl iproute2 procps strace util-linux xxd patch mandoc \
 	jq curl prometheus-node-exporter rsyslog
 
+PACKAGES_DEB := debhelper dpkg-dev git libcmocka-dev
+PACKAGES_CHECK_DEB := blhc devscripts lintian
 PACKAGES_PROOF := qemu-system-x86 busybox-static cpio xz-utils
 PACKAGES_DEMO := python3 python3-websockets python3-protobuf iproute2 procps prometheus-node-exporter
 
@@ -67,7 +70,7 @@ WARN += -Werror
 endif
 HARDEN := -fstack-protector-strong -fstack-clash-protection -fcf-protection=full \
 	-ftrivial-auto-var-init=zero -fzero-call-used-regs=used-gpr -fno-strict-overflow -fPIE -fvisibility=hidden
-HARDEN_LD := -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code -Wl,--as-needed
+HARDEN_LD := -fPIE -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code -Wl,--as-needed
 # small: what nothing refers to is left out, relative relocations are packed (glibc 2.36 reads that), and no
 # tables for exceptions, which C has none of: a debugger has its own in what strip takes away
 SMALL := -ffunction-sections -fdata-sections -fno-unwind-tables $(if $(SAN),,-fno-asynchronous-unwind-tables)
@@ -265,6 +268,19 @@ uninstall-systemd: uninstall
 	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(UNITS))) $(addprefix $(DESTDIR)$(SYSUSERSDIR)/,$(notdir $(SYSUSERS)))
 	rm -f $(addprefix $(DESTDIR)$(TMPFILESDIR)/,$(notdir $(TMPFILES))) $(DESTDIR)$(DOCDIR)/examples/opamphub.conf.example
 	-rmdir --ignore-fail-on-non-empty $(addprefix $(DESTDIR),$(DOCDIR)/examples $(DOCDIR) $(SYSCONFDIR)/opamphub) 2>/dev/null
+
+# ---- Debian packages: in a copy of what is committed, with the distribution's flags and its own tests
+DEB := $(O)/deb
+DEB_OPTIONS ?= parallel=$(shell nproc)
+.PHONY: deb deps-deb
+deps-deb: deps
+	@tests/lib/need-packages.sh $(PACKAGES_DEB)
+deb: deps-deb
+	@dist/build-deb.sh $(abspath $(DEB)) '$(DEB_OPTIONS)'
+.PHONY: check-deb
+check-deb: deb
+	@tests/lib/need-packages.sh $(PACKAGES_CHECK_DEB)
+	@dist/check-deb.sh $(abspath $(DEB))
 
 .PHONY: help
 help:
