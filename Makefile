@@ -14,6 +14,7 @@
 #   make fuzz-messages   ten million messages between our processes (clang); MESSAGES=NUMBER
 #   make doc             man pages and documents, into build/doc
 #   make spelling        codespell over the tree
+#   make selinux         the SELinux policy module, into build/selinux
 #   make install         into DESTDIR, PREFIX (/usr/local), SYSCONFDIR (/etc); make uninstall
 #   make install-systemd   the same, and units, users and directories for systemd
 #   make deb             Debian packages of what is committed, into build/deb; make check-deb looks at them
@@ -60,6 +61,7 @@ PACKAGES_CHECK := chromium libcmocka-dev clang-16 libclang-rt-16-dev llvm-16 per
 PACKAGES_DEB := debhelper dpkg-dev git libcmocka-dev
 PACKAGES_CHECK_DEB := blhc devscripts lintian
 PACKAGES_PROOF := qemu-system-x86 busybox-static cpio xz-utils
+PACKAGES_SELINUX := selinux-policy-dev selinux-policy-default policycoreutils setools selint selinux-policy-src zstd
 PACKAGES_DEMO := python3 python3-websockets python3-protobuf iproute2 procps prometheus-node-exporter
 
 # ---- flags: ours first, the user's CFLAGS and LDFLAGS last
@@ -222,8 +224,24 @@ $(O)/doc/opampctl.bash: $(O)/opampctl
 	@mkdir -p $(@D)
 	$(O)/opampctl completion >$@
 doc-lint: $(MANS)
-	mandoc -T lint -W warning $(MANS)
+	mandoc -T lint -W warning $(MANS) doc/opampd_selinux.8
 -include $(O)/doc/gen/tables.d $(O)/doc/gen/security.d
+
+# ---- SELinux: Debian's selinux-policy-dev and Fedora's selinux-policy-devel have the same Makefile at the same place.
+# The labels are those of PREFIX=/usr.
+SELINUX_DEVEL ?= /usr/share/selinux/devel/Makefile
+SELINUX_FILES := selinux/opampd.te selinux/opampd.if selinux/opampd.fc
+.PHONY: selinux check-selinux
+selinux: $(O)/selinux/opampd.pp
+$(O)/selinux/opampd.pp: $(SELINUX_FILES)
+	$(call say,POLICY,$@)
+	mkdir -p $(@D)
+	cp $^ $(@D)
+	$(MAKE) -s -C $(@D) -f $(SELINUX_DEVEL) opampd.pp
+# what the policy must not allow, and its style
+check-selinux: $(O)/selinux/opampd.pp
+	O=$(O) tests/selinux/lint.sh
+	O=$(O) tests/selinux/queries.sh
 
 # ---- installing: no user is made, nothing is started; packages in dist/ do that
 COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
@@ -287,7 +305,9 @@ help:
 	@sed -n 's/^#   //p' Makefile
 
 # ---- packages, by name, from the system's own registry
-.PHONY: deps deps-check deps-proof
+deps-selinux:
+	@tests/lib/need-packages.sh $(PACKAGES_SELINUX)
+.PHONY: deps deps-check deps-proof deps-selinux
 deps:
 	@tests/lib/need-packages.sh $(PACKAGES_BUILD)
 deps-proof: deps-check
