@@ -120,7 +120,7 @@ for d in opamphub_front_t opamphub_store_t; do
 	result "$d is entered from opamphub alone" "$(sources "$all" "$d" process transition)" opamphub_t
 done
 result 'opampctl is entered by administrators and services' \
-	"$(sources "$all" opampctl_t process transition)" 'init_t initrc_t sysadm_t unconfined_t'
+	"$(sources "$all" opampctl_t process transition)" 'init_t sysadm_t unconfined_t'
 none 'no domain is entered without exec' "$all" "$ours" process dyntransition
 for d in $ours; do
 	n=${d%_t}_exec_t
