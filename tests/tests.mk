@@ -179,7 +179,7 @@ LONG_TESTS := $(patsubst %,tests/system/%.t,apply_crash apply protocol deaths ta
 .PHONY: test-tools check-system
 test-tools: $(TEST_TOOLS)
 check-system: all test-tools doc
-	@O=$(abspath $(O)) NAMES=$(abspath $(O))/names TAP_FIRST='$(LONG_TESTS)' tests/lib/run-tap.sh $(SYSTEM_TESTS)
+	@O=$(abspath $(O)) NAMES=$(abspath $(O))/names TAP_ALONE=tests/system/install.t TAP_FIRST='$(LONG_TESTS)' tests/lib/run-tap.sh $(SYSTEM_TESTS)
 # doc/sandbox-compared.md's figures; RECORDS=DIR: what was recorded by RECORD=DIR, else nothing is seen
 .PHONY: sandbox-figures
 sandbox-figures: all test-tools

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Runs TAP programs, as many at once as there are processors (TAP_JOBS=N), and has prove judge what they
-# said; counts their tests for the summary of .ci/run.  TAP_FIRST: those that are begun with, being long.
+# said; counts their tests for the summary of .ci/run.  TAP_ALONE: those that run before all others, one by
+# one (they build something).  TAP_FIRST: those that are begun with, being long.
 set -u
 log=$(mktemp)
 said=$(mktemp -d)
@@ -35,7 +36,12 @@ show_failures() {
 	{ block = block $0 "\n" }
 	/^tests\/.*\.t \.+/ { block = $0 "\n"; bad = 0 }' "$1"
 }
-in_order "$@" | xargs -n 1 -P "${TAP_JOBS:-$(nproc)}" "$said/run"
+for program in ${TAP_ALONE:-}; do
+	case " $* " in *" $program "*) "$said/run" "$program" ;; esac
+done
+in_order "$@" | while read -r program; do
+	[ -e "$said/$(echo "$program" | tr / _).status" ] || echo "$program"
+done | xargs -n 1 -P "${TAP_JOBS:-$(nproc)}" "$said/run"
 prove --merge --verbose --exec "$said/again" "$@" >"$log" 2>&1
 status=$?
 # Time limits are met or missed on a busy machine: a program that failed is run once more, alone, and
