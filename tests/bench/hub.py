@@ -148,16 +148,9 @@ Made by `make bench-hub`, which measures opamphub and the least server on the Op
             tell(table, names, loads, out)
             print(EXPLANATION, file=out, end="")
         os.replace(DOCUMENT + ".new", DOCUMENT)
-    failed = False
     # of a busy machine (BENCH=short) the other server says how busy it is
     busy = max(1, table.median("applied", Reference.name) / REFERENCE_APPLIED) if SHORT else 1
-    for row, value, limit in table.missed():
-        limit *= busy if row.kind == "time" else 1
-        over = value > limit
-        failed |= over
-        print(f"{'FAILED' if over else 'over its bound, within the noise'}: {row.text.format(**names)}: "
-              f"{value:.{row.decimals}f} {row.unit}, expected {row.bound:g}")
-    sys.exit(1 if failed else 0)
+    sys.exit(1 if table.judge(names, busy) else 0)
 
 
 main()

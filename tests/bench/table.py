@@ -81,6 +81,16 @@ class Table:
                 found.append((row, f.median, limit))
         return found
 
+    def judge(self, names, busy=1):
+        """Tells what is over its bound; true if something is over its margin too (a time: `busy` times that)."""
+        failed = False
+        for row, value, limit in self.missed():
+            over = value > limit * (busy if row.kind == "time" else 1)
+            failed |= over
+            print(f"{'FAILED' if over else 'over its bound, within the noise'}: {row.text.format(**names)}: "
+                  f"{value:.{row.decimals}f} {row.unit}, expected {row.bound:g}")
+        return failed
+
     def rows(self, names):
         for row in self.all_rows:
             if all((row.key, name) not in self.figures for name in (self.ours, self.theirs, "")):

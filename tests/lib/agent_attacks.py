@@ -241,7 +241,7 @@ def endless(first, piece):
     return act
 
 
-def slowly(text, gap=0.5):
+def slowly(text, gap=0.5, most=8):
     def act(c):
         begin = time.monotonic()
         for i in range(len(text)):
@@ -255,7 +255,7 @@ def slowly(text, gap=0.5):
                 continue
             except OSError:
                 break
-        return "left in time" if time.monotonic() - begin < 8 else "stayed"
+        return "left in time" if time.monotonic() - begin < most else "stayed"
     return act
 
 
@@ -263,7 +263,7 @@ def silent(c):
     begin = time.monotonic()
     while c.more():
         pass
-    return "left in time" if time.monotonic() - begin < 8 else "stayed"
+    return "left in time" if time.monotonic() - begin < most else "stayed"
 
 
 def continues(c):
