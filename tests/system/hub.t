@@ -721,7 +721,7 @@ def relative_paths():
         hub.start()
         same(hub.api(f"versions/{version}")["files"][""]["body"], "relative: 1\n", "the same store")
         hub.stop()
-        r = subprocess.run([*hub.command()[:1], "--page-token-file", "nosuch", "-n"], cwd=hub.work, capture_output=True, text=True, timeout=60,
+        r = subprocess.run([*hub.command()[:1], "--store", "store", "--page-token-file", "nosuch", "-n"], cwd=hub.work, capture_output=True, text=True, timeout=60,
                            check=False, env={"PATH": "/usr/bin:/bin"})
         assert r.returncode == 1 and "--page-token-file" in r.stderr and f"{hub.work}/nosuch" in r.stderr, r.stderr
 
