@@ -1,5 +1,4 @@
 """The table: what is measured, what is expected of opampd, and how it is shown."""
-import os
 
 from measure import Figures
 

@@ -326,6 +326,8 @@ free_parent(void)
 			close(p->new_sections[i]);
 	if (p->secret_next >= 0)
 		close(p->secret_next);
+	if (p->command.executable >= 0) /* opened anew by each start */
+		close(p->command.executable);
 	free_event(&p->deadline);
 	free(p->cwd);
 	free(p->command.run_path);

@@ -7,7 +7,6 @@ DEMO=check: nobody is waited for; every step is checked all the same.  Whatever 
 left running and no file stays.
 """
 import os
-import shutil
 import signal
 import socket
 import sys

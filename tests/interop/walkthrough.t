@@ -7,7 +7,6 @@ import time
 import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-import proc
 import tap
 from bed import Bed, for_all, users_made
 from isolated import isolated

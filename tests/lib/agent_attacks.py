@@ -259,7 +259,7 @@ def slowly(text, gap=0.5, most=8):
     return act
 
 
-def silent(c):
+def silent(c, most=8):
     begin = time.monotonic()
     while c.more():
         pass

@@ -20,7 +20,7 @@ import uuid
 
 import proc
 from bed import BUILD, Bed
-from opampserver import APPLIED, APPLYING, FAILED, opamp
+from opampserver import APPLIED, APPLYING, FAILED
 from tap import same, until
 
 SECONDS = 40  # for anything that must come: busy machines are slow

@@ -10,7 +10,6 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import faults
 import powerloss
-import tap
 from bed import users_made
 
 FULL = bool(os.environ.get("FULL"))

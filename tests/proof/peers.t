@@ -6,7 +6,6 @@ The parts wait most of the time: they run beside each other.  An argument runs o
 agent, output, names, user.
 """
 import os
-import re
 import signal
 import ssl
 import sys

@@ -17,8 +17,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import hub_bed
 import proc
 import tap
-from hub_bed import (APPLIED, APPLYING, COMPONENTS, CONFIG, EFFECTIVE, FAILED, HEARTBEAT, METRICS, OPAMP_SETTINGS, REMOTE, RESTART, STATUS, USUAL,
-                     Agent, Closed, Hub, Poller, opamp, text)
+from hub_bed import (APPLIED, APPLYING, COMPONENTS, FAILED, METRICS, OPAMP_SETTINGS, STATUS, USUAL,
+                     Closed, Hub, Poller, opamp, text)
 from tap import same, until
 
 HUB = None

@@ -11,7 +11,6 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-import hub_bed
 import proc
 import tap
 from hub_bed import APPLIED, Hub, opamp, text

@@ -1,7 +1,6 @@
 #!/usr/bin/python3
 """opamphub's page in a real browser (headless Chromium): the walkthrough, and what hostile agents can do
 to it.  SHOTS=DIR keeps the screenshots."""
-import json
 import os
 import sys
 import tempfile

@@ -12,7 +12,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import privsep  # noqa: E402
 from privsep import E  # noqa: E402
-from link_bed import ANYBODY, PATH, STRANGER, UID, Bed, opamp  # noqa: E402
+from link_bed import PATH, STRANGER, UID, Bed, opamp  # noqa: E402
 import websockets  # noqa: E402
 
 MIB = 1 << 20
