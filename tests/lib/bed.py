@@ -132,10 +132,12 @@ class Bed:
             return [shutil.which("setpriv"), f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"] + command
         return command
 
+    def ctl_command(self, *arguments):
+        return self.as_user([self.path("opampctl"), "-s", self.path("var", "control.sock"), *arguments])
+
     def ctl(self, *arguments, check=True):
         """opampctl; gives (exit code, output, errors)."""
-        command = self.as_user([self.path("opampctl"), "-s", self.path("var", "control.sock"), *arguments])
-        r = subprocess.run(command, capture_output=True, text=True, timeout=30 * SLOW, check=False)
+        r = subprocess.run(self.ctl_command(*arguments), capture_output=True, text=True, timeout=30 * SLOW, check=False)
         if check and r.returncode != 0:
             raise AssertionError(f"opampctl {' '.join(arguments)}: exit {r.returncode}: {r.stdout}{r.stderr}")
         return r.returncode, r.stdout, r.stderr

@@ -73,12 +73,12 @@ class HubStage:
     def look(self, during):
         """The honest agent is answered and seen, and the page answers.  The slower of both."""
         times = {}
-        begun = time.monotonic()
+        watch = proc.Stopwatch(*self.pids.values())
         self.honest.say()
-        times["agent"] = time.monotonic() - begun
-        begun = time.monotonic()
+        times["agent"] = watch.took()
+        watch = proc.Stopwatch(*self.pids.values())
         status, _, data = self.hub.request("GET", "/api/v1/agents?search=honest")
-        times["page"] = time.monotonic() - begun
+        times["page"] = watch.took()
         assert status == 200 and b"honest" in data, f"the page during {during}: {status} {data[:200]}"
         for who, took in times.items():
             self.worst[who] = max(self.worst[who], took)
@@ -107,7 +107,7 @@ class HubStage:
               f"no descriptors of it to be left: {self.quiet} before, {self.descriptors()} now")
 
     def within(self, cost, row):
-        """Memory as the row says; the processor as any one connection may cost, and what those who look on do."""
+        """Memory as the row says; the processor as its connections may cost, and what those who look on do."""
         seconds, parts = cost
         for name, (peak, grown, cpu) in parts.items():
             may = max(row.memory, USUAL) if name in ("front", "store") else USUAL
@@ -115,7 +115,8 @@ class HubStage:
                 may = 6 * may + (1 << 30)
             assert grown * 1024 <= may, f"{name} grew by {grown} KiB to {peak}, {may // 1024} are allowed"
             burst, percent = BUSY
-            most = (burst + BESIDES) * (4 if SANITIZED else 1) + seconds * 1000 * percent / 100
+            peers = row.peers if name == "front" else 1
+            most = (peers * burst + BESIDES) * (4 if SANITIZED else 1) + peers * seconds * 1000 * percent / 100
             assert cpu <= most, f"{name} was busy for {cpu:.0f} ms of {seconds:.1f} s, {most:.0f} are allowed"
 
     def play(self, row, page):

@@ -45,7 +45,7 @@ class Stage:
         self.server.wait_healthy(seconds=30)
         self.daemon.all_children()
         self.watch = Watch(self.daemon)
-        self.alive = Alive(self.bed)
+        self.alive = Alive(self.bed, self.daemon)
         self.healthy = True
 
     def close(self):

@@ -1,6 +1,7 @@
 """What the kernel says of processes: the tests believe nothing else."""
 import os
 import signal
+import time
 
 
 def read(pid, name):
@@ -91,3 +92,24 @@ def kill(pid, number=signal.SIGKILL):
         os.kill(pid, number)
     except ProcessLookupError:
         pass
+
+
+def delayed(pid):
+    """Nanoseconds in which the process (its first thread) could have run and had no processor."""
+    stat = read(pid, "schedstat").split()
+    return int(stat[1]) if len(stat) > 1 else 0
+
+
+class Stopwatch:
+    """How long something takes those processes and this thread, in seconds: that others kept the processors from them
+    does not count, so that a busy machine is no fault of theirs."""
+
+    def __init__(self, *pids):
+        self.late = {task: delayed(task) for task in (*pids, "thread-self")}
+        self.begun = time.monotonic()
+
+    def took(self, *more):
+        """more: those that were begun meanwhile."""
+        whole = time.monotonic() - self.begun
+        late = sum(max(0, delayed(task) - before) for task, before in self.late.items()) + sum(map(delayed, more))
+        return max(0.0, whole - late / 1e9)

@@ -12,8 +12,9 @@ import time
 
 from peers import DECODED, KIB, L, MESSAGE, MIB, USUAL, frame, opamp
 
-Attack = collections.namedtuple("Attack", "name act sees why memory quick agent_may_restart",
-                                defaults=(None, USUAL, False, False))
+# peers: by how many connections, each of which may cost the processor what one may
+Attack = collections.namedtuple("Attack", "name act sees why memory quick agent_may_restart peers",
+                                defaults=(None, USUAL, False, False, 1))
 LIMIT = L["LIMIT_OPAMP_MESSAGE"]
 
 
