@@ -34,10 +34,11 @@ struct confd {
 	int uid_refused;          /* and that more came was said */
 	int uid_unsaved;          /* ours could not be stored */
 	struct confd_timer timers[APPLY_TIMERS];
-	struct event *hold, *last_call, *credit;
+	struct event *hold, *last_call, *credit, *settle;
 	int offer_credit; /* netd may send an offer; credit: it is about to be told so */
 
 	/* health, as it was reported last */
+	uint32_t settled, settled_told; /* how it is with the agent; as the parent was told */
 	int health_dirty, health_sent, health_held, hold_over;
 	int sync_waits; /* NET_SYNCED, for the first health */
 	struct health_report health;
@@ -65,6 +66,7 @@ void confd_give_credit(struct confd *c);
 extern const struct apply_ops confd_ops;
 void confd_settle(struct confd *c); /* after each event: what it changed is told */
 void confd_hold_over(struct confd *c);
+void confd_tell_settled(struct confd *c);
 void confd_sync_netd(struct confd *c);
 /* What they are is taken if it is news. */
 void confd_effective(struct confd *c, uint32_t form, struct apply_bytes *effective);

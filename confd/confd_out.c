@@ -12,7 +12,8 @@
 #include "privsep/log.h"
 #include "privsep/memfd.h"
 
-#define INSTANCE_ID "service.instance.id"
+#define INSTANCE_ID     "service.instance.id"
+#define SETTLED_PACE_MS 200 /* between two words to the parent on how it is with the agent */
 
 enum noop_param { /* compose.h, which belongs to merge, names them */
 	NO_NOOP,
@@ -407,6 +408,21 @@ publish(struct confd *c, struct health_report *r)
 	c->sync_waits = 0;
 }
 
+/* An agent that is well and unwell in turn, as fast as it can, is none of the parent's worries. */
+void
+confd_tell_settled(struct confd *c)
+{
+	static const struct timeval pace = {SETTLED_PACE_MS / 1000, SETTLED_PACE_MS % 1000 * 1000};
+	struct msg_settled m = {c->settled};
+
+	if (c->settled == c->settled_told || event_pending(c->settle, EV_TIMEOUT, NULL))
+		return;
+	c->settled_told = c->settled;
+	child_send(&c->child, PROC_PARENT, MSG_CONFD_SETTLED, &m, NULL, 0, -1);
+	if (event_add(c->settle, &pace) == -1)
+		fatal("no memory for a timer");
+}
+
 void
 confd_settle(struct confd *c)
 {
@@ -417,6 +433,8 @@ confd_settle(struct confd *c)
 		return;
 	c->health_dirty = 0;
 	health_compose(&c->apply, &r);
+	c->settled = r.settled;
+	confd_tell_settled(c);
 	if (!r.passing) {
 		(void)event_del(c->hold);
 		c->health_held = c->hold_over = 0;

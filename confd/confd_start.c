@@ -51,6 +51,14 @@ on_credit(evutil_socket_t fd, short what, void *arg)
 }
 
 static void
+on_settle(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	confd_tell_settled(arg);
+}
+
+static void
 on_last_call(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
@@ -209,7 +217,10 @@ make_timers(struct confd *c)
 	c->hold = event_new(c->child.base, -1, 0, on_hold, c);
 	c->last_call = event_new(c->child.base, -1, 0, on_last_call, c);
 	c->credit = event_new(c->child.base, -1, 0, on_credit, c);
-	return c->hold == NULL || c->last_call == NULL || c->credit == NULL ? -1 : 0;
+	c->settle = event_new(c->child.base, -1, 0, on_settle, c);
+	return c->hold == NULL || c->last_call == NULL || c->credit == NULL || c->settle == NULL
+		   ? -1
+		   : 0;
 }
 
 int
@@ -262,6 +273,8 @@ confd_close(struct confd *c)
 		event_free(c->last_call);
 	if (c->credit != NULL)
 		event_free(c->credit);
+	if (c->settle != NULL)
+		event_free(c->settle);
 	bytes_free(&c->effective);
 	free(c->description.data);
 	free(c->health_component.data);

@@ -37,6 +37,7 @@ ended(const struct apply *a, struct health_report *r)
 
 	words = apply_last_words(words, p->exit, text, sizeof(text));
 	(void)apply_exit_text(end, sizeof(end), p->exit, p->value, p->stage);
+	r->settled = p->state == AGENT_GIVEN_UP ? SETTLED_GIVEN_UP : SETTLED_ENDED;
 	say(r, 0, "StatusFatalError", "");
 	(void)snprintf(r->error, sizeof(r->error), "%s%s%s%.3500s", end,
 	    p->state == AGENT_GIVEN_UP ? ", and was given up (agent.restart.max_restarts)" : "",
@@ -91,6 +92,19 @@ running(const struct apply *a, struct health_report *r)
 			    g->probe_text[0] != '\0' ? g->probe_text
 						     : "its health endpoint does not answer");
 	}
+	if (!r->passing)
+		r->settled = r->healthy ? SETTLED_RUNS : SETTLED_UNWELL;
+}
+
+/* Where it is not its process that says how it is. */
+static uint32_t
+without_agent(const struct apply *a)
+{
+	if (a->stopped && a->run_generation == 0)
+		return SETTLED_STOPPED;
+	if (a->waiting)
+		return SETTLED_WAITS;
+	return a->run_generation == 0 && a->local_error[0] != '\0' ? SETTLED_REFUSED : SETTLED_NOT;
 }
 
 void
@@ -99,6 +113,8 @@ health_compose(const struct apply *a, struct health_report *r)
 	const struct msg_state *p = &a->agent.proc;
 
 	memset(r, 0, sizeof(*r));
+	if (!a->ending)
+		r->settled = without_agent(a);
 	if (a->agent.proc_known && (p->state == AGENT_RUNNING || p->state == AGENT_STOPPING))
 		r->started_ns = p->started_ns;
 	if (a->ending)

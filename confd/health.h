@@ -11,7 +11,8 @@
 
 struct health_report {
 	int healthy;
-	int passing; /* between two states: worth a report only if it lasts */
+	uint32_t settled; /* enum settled */
+	int passing;      /* between two states: worth a report only if it lasts */
 	uint64_t started_ns, status_time_ns;
 	char error[LIMIT_AGENT_TEXT + 1], status[256];
 	const char *component; /* borrowed */

@@ -21,6 +21,11 @@
 	(64 * MIB)       /* address space beyond its data: programs, libraries, the stack */
 #define LIMIT_RESULTS 12 /* descriptors that a merge opens beyond those it was handed */
 
+/* What the service manager is told (parent_ready.c): below TimeoutStartSec= of the units. */
+#define LIMIT_READY_MS        60000 /* so long for the agent to run, or for the reason why not */
+#define LIMIT_READY_UNWELL_MS 10000 /* that it runs, but is not well: it may just be starting */
+#define LIMIT_READY_LIVES_MS  1000  /* so long it has to be well; also between two words on it */
+
 /* Settings. */
 #define LIMIT_SETTINGS_FILE    (1 * MIB)
 #define LIMIT_SETTINGS_RECORD  (1 * MIB)

@@ -136,6 +136,18 @@ enum agent_state {
 	AGENT_GIVEN_UP, /* the ceiling of the settings was reached */
 };
 
+enum settled {           /* how it is with the agent, in a word: for the service manager */
+	SETTLED_NOT,     /* between two of these */
+	SETTLED_RUNS,    /* and is well by every source there is */
+	SETTLED_UNWELL,  /* runs, but is not well */
+	SETTLED_WAITS,   /* no configuration yet */
+	SETTLED_STOPPED, /* by the server's empty configuration */
+	SETTLED_REFUSED, /* there is nothing that it could run on */
+	SETTLED_ENDED,   /* by itself, or could not be started: it is tried again */
+	SETTLED_GIVEN_UP,
+	SETTLED_COUNT
+};
+
 enum exit_kind {
 	EXIT_NONE,
 	EXIT_CODE,    /* value = exit status */
@@ -389,6 +401,10 @@ struct msg_server {           /* tail: why, for people */
 	uint64_t for_ms; /* for so long it is connected, or is not, whatever was tried meanwhile */
 };
 
+struct msg_settled {
+	uint32_t what; /* enum settled */
+};
+
 struct
     msg_health { /* tail: last_error, NUL, status text; memfd: ComponentHealth of the agent or empty */
 	uint32_t healthy;
@@ -541,7 +557,10 @@ struct msg_effective {
 	MESSAGE(NET_STATUS, P(CONFD), P(NETD), msg_status, 0, FD_MEMFD,                            \
 	    "remote configuration status; each one is reported")                                   \
 	MESSAGE(NET_SYNCED, P(CONFD), P(NETD), msg_none, 0, FD_NONE,                               \
-	    "the full state has been sent on this channel: the first report may go out")
+	    "the full state has been sent on this channel: the first report may go out")           \
+	/* ---- confd and the parent, once more */                                                 \
+	MESSAGE(CONFD_SETTLED, P(CONFD), P(PARENT), msg_settled, 0, FD_NONE,                       \
+	    "how it is with the agent, when it changes: the parent tells the service manager")
 
 enum message_type {
 	MSG_NONE,

@@ -46,13 +46,13 @@ void
 notify(const char *state)
 {
 	struct timespec now;
-	char text[128];
+	char text[NOTIFY_TEXT + 64];
 	int fd, n;
 
 	if (manager_len == 0)
 		return;
 	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	n = snprintf(text, sizeof(text), "%s\nMONOTONIC_USEC=%lld", state,
+	n = snprintf(text, sizeof(text), "%.*s\nMONOTONIC_USEC=%lld", NOTIFY_TEXT, state,
 	    (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd == -1)

@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "child.h"
-#include "notify.h"
 #include "parent.h"
 
 #define ORPHANS_PER_TURN 64
@@ -101,7 +100,7 @@ parent_shutdown(struct parent *p)
 		return;
 	}
 	log_info("shutting down");
-	notify("STOPPING=1");
+	parent_ready_ends(p);
 	p->ending = STEP_CONFD;
 	tv.tv_sec =
 	    (time_t)((settings_u64(&p->settings, SET_STOP_TIMEOUT) + LIMIT_SHUTDOWN_MS / 2) / 1000);
@@ -195,29 +194,6 @@ parent_take_level(struct parent *p)
 	log_set_level(p->level);
 }
 
-static void
-on_watchdog(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd;
-	(void)what;
-	(void)arg;
-	notify("WATCHDOG=1");
-}
-
-/* The service manager ends a parent whose loop stands still. */
-static void
-feed_watchdog(struct parent *p)
-{
-	uint64_t ms = notify_watchdog_ms();
-	struct timeval tv = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
-
-	if (ms == 0)
-		return;
-	p->watchdog = event_new(p->base, -1, EV_PERSIST, on_watchdog, NULL);
-	if (p->watchdog == NULL || event_add(p->watchdog, &tv) == -1)
-		fatal("no memory for the watchdog's timer");
-}
-
 int
 parent_run(struct parent *p)
 {
@@ -228,9 +204,8 @@ parent_run(struct parent *p)
 		log_info(
 		    "no cgroups to be had: the agent and all it starts are kept together by a PID "
 		    "namespace, where the kernel gives one");
-	feed_watchdog(p);
+	parent_ready_begin(p, LIMIT_READY_MS);
 	parent_start_daemons(p);
-	notify("READY=1");
 	(void)event_base_dispatch(p->base);
 	cgroup_end(&p->cgroup);
 	log_info("ended");

@@ -68,6 +68,14 @@ struct merge_job { /* what confd handed over for one merge; descriptors or -1 */
 	int remote, emitted, parameters;
 };
 
+struct ready { /* parent_ready.c: what the service manager was told, and will be */
+	struct event *watchdog, *limit, *news;
+	uint32_t settled;          /* enum settled: confd's last word on the agent */
+	struct msg_agent_exit end; /* how the agent ended last, if by itself */
+	int told;                  /* READY=1 */
+	char status[256];          /* the last STATUS= */
+};
+
 struct parent {
 	struct event_base *base;
 	const char *settings_name;
@@ -108,7 +116,8 @@ struct parent {
 	struct rate rotations;
 
 	struct event *signals[4];
-	struct event *deadline, *watchdog;
+	struct event *deadline;
+	struct ready ready;
 	int ending; /* 0, or which step of the shutdown */
 	int exit_status;
 	char *title; /* where the kernel finds what ps shows of us */
@@ -186,6 +195,13 @@ void parent_agent_tell_link(struct parent *p);
 int parent_agent_lives(const struct parent *p);
 void parent_agent_stop(struct parent *p); /* asks it to end: procd starts it anew */
 void parent_agent_kill_all(struct parent *p);
+
+/* parent_ready.c */
+void parent_ready_begin(struct parent *p, uint64_t limit_ms);
+int parent_ready_settled(struct parent *p, const struct msg_settled *m);
+void parent_ready_agent_ended(struct parent *p, const struct msg_agent_exit *m);
+void parent_ready_reloads(struct parent *p, int done);
+void parent_ready_ends(struct parent *p);
 
 /* parent_reload.c */
 void parent_reload(struct parent *p);

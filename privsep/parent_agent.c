@@ -42,6 +42,7 @@ close_fd(int *fd)
 static void
 tell_exit(struct parent *p, const struct msg_agent_exit *m)
 {
+	parent_ready_agent_ended(p, m);
 	slot_send(&p->daemons[PROC_LINK], MSG_LINK_ENDED, m, -1);
 	slot_send(&p->daemons[PROC_PROCD], MSG_AGENT_EXITED, m, -1);
 }
@@ -216,6 +217,7 @@ refuse(struct parent *p, const struct msg_agent_start *m, uint32_t stage, int er
 	    .stage = stage,
 	    .generation = m->generation};
 
+	parent_ready_agent_ended(p, &e);
 	slot_send(&p->daemons[PROC_PROCD], MSG_AGENT_EXITED, &e, -1);
 }
 

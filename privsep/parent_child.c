@@ -385,6 +385,8 @@ on_message(void *ctx, struct message *m)
 		return 0;
 	case MSG_MERGE_REQUEST:
 		return parent_merge_request(p, m->payload, message_take_fd(m));
+	case MSG_CONFD_SETTLED:
+		return parent_ready_settled(p, m->payload);
 	case MSG_RELOAD_REQUEST:
 		parent_reload_request(p);
 		return 0;

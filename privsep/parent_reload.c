@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "memfd.h"
-#include "notify.h"
 #include "parent.h"
 
 /* What the parent opened once and others hold: these need another start of opampd. */
@@ -141,7 +140,7 @@ reload_done(struct parent *p)
 
 	if (parent_settings_result(p) == -1 || take_over(p, &old, &old_command) == -1) {
 		log_error("the settings stay as they were");
-		notify("READY=1");
+		parent_ready_reloads(p, 1);
 		return;
 	}
 	all = !same_value(&old, &p->settings, SET_LOG_LEVEL);
@@ -181,7 +180,7 @@ reload_done(struct parent *p)
 	settings_free(&old);
 	parent_command_free(&old_command);
 	log_info("the new settings are in force");
-	notify("READY=1");
+	parent_ready_reloads(p, 1);
 }
 
 void
@@ -219,7 +218,7 @@ parent_reload(struct parent *p)
 		return;
 	}
 	log_info("reading %s again", p->settings_name);
-	notify("RELOADING=1");
+	parent_ready_reloads(p, 0);
 	p->reloading = 1;
 	if (parent_settings_begin(p) == -1)
 		parent_reload_done(p);

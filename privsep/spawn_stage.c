@@ -4,6 +4,10 @@
 #include "spawn_stage.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "messages.h"
 
 static const char *const stages[] = {"", "making a process", "making its cgroup",
     "making the link's secret", "changing to its user", "setting its limits",
@@ -41,4 +45,18 @@ spawn_stage_hint(uint32_t stage, int error)
 	default:
 		return "";
 	}
+}
+
+const char *
+agent_end_words(char *text, size_t size, uint32_t exit, int32_t value)
+{
+	if (exit == EXIT_CODE)
+		(void)snprintf(text, size, "ended by itself with exit code %d", value);
+	else if (exit == EXIT_SIGNAL)
+		(void)snprintf(text, size, "was ended by signal %d (%s)", value, strsignal(value));
+	else
+		(void)snprintf(text, size, "%s",
+		    exit == EXIT_OOM ? "was killed by the kernel: out of memory"
+				     : "could not be started");
+	return text;
 }

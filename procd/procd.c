@@ -11,6 +11,7 @@
 
 #include "privsep/child.h"
 #include "privsep/log.h"
+#include "privsep/spawn_stage.h"
 #include "supervise.h"
 
 #define HANDLES 2 /* the agent that runs, and one job */
@@ -175,15 +176,7 @@ tell_end(const struct procd *p, const struct msg_agent_exit *e)
 
 	if (e->kind != AGENT_RUN || (s->state != AGENT_BACKOFF && s->state != AGENT_GIVEN_UP))
 		return;
-	if (e->exit == EXIT_CODE)
-		(void)snprintf(how, sizeof(how), "ended by itself with exit code %d", e->value);
-	else if (e->exit == EXIT_SIGNAL)
-		(void)snprintf(
-		    how, sizeof(how), "was ended by signal %d (%s)", e->value, strsignal(e->value));
-	else
-		(void)snprintf(how, sizeof(how), "%s",
-		    e->exit == EXIT_OOM ? "was killed by the kernel: out of memory"
-					: "could not be started");
+	(void)agent_end_words(how, sizeof(how), e->exit, e->value);
 	if (s->state == AGENT_GIVEN_UP)
 		log_error("the agent %s: given up after %llu times in a row "
 			  "(agent.restart.max_restarts); opampctl restart starts it again",

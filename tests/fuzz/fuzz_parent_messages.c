@@ -259,6 +259,7 @@ make_parent(void)
 		    .secret = -1,
 		    .out = -1,
 		    .err = -1};
+	parent_ready_begin(p, LIMIT_READY_MS);
 	parent_start_daemons(p);
 }
 
@@ -329,6 +330,9 @@ free_parent(void)
 	if (p->command.executable >= 0) /* opened anew by each start */
 		close(p->command.executable);
 	free_event(&p->deadline);
+	free_event(&p->ready.news);
+	free_event(&p->ready.limit);
+	free_event(&p->ready.watchdog);
 	free(p->cwd);
 	free(p->command.run_path);
 	free(p->command.candidate_path);
@@ -402,7 +406,10 @@ proc_of(const struct process *p)
 	return PROC_MERGE;
 }
 
-/* Mostly one that this process may send; from 192 on any. */
+/*
+ * Mostly one that this process may send; from 192 on any.  The table's last message has a number of its own,
+ * so that inputs which were kept before it came mean what they meant.
+ */
 static uint32_t
 choose_type(uint8_t number, const struct process *from)
 {
@@ -411,10 +418,12 @@ choose_type(uint8_t number, const struct process *from)
 
 	if (number >= 192)
 		return (number - 192u) % (MSG_COUNT + 1);
-	for (type = 1; type < MSG_COUNT; type++)
+	if (number == 191 && proc == PROC_CONFD)
+		return MSG_CONFD_SETTLED;
+	for (type = 1; type < MSG_CONFD_SETTLED; type++)
 		count += (message_rules[type].to & P(PARENT)) != 0 &&
 			 (message_rules[type].from >> proc & 1) != 0;
-	for (type = 1; count > 0 && type < MSG_COUNT; type++)
+	for (type = 1; count > 0 && type < MSG_CONFD_SETTLED; type++)
 		if ((message_rules[type].to & P(PARENT)) != 0 &&
 		    (message_rules[type].from >> proc & 1) != 0 && number-- % count == 0)
 			return type;

@@ -168,6 +168,24 @@ def reloads_are_counted():
         assert alive(d.process.pid)
 
 
+def what_the_manager_is_told():
+    """confd says how it is with the agent, by a number: a wrong one is all that it can have told, and not often."""
+    with tempfile.TemporaryDirectory() as place, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(os.path.join(place, "notify"))
+        manager.settimeout(20)
+        with Opampd(confd="settles", wrap=["env", f"NOTIFY_SOCKET={place}/notify"]) as d:
+            begun, told = time.monotonic(), []
+            while len(told) < 4:
+                told.append(manager.recv(4096).decode())
+            assert told[0].startswith("READY=1\nSTATUS="), told
+            assert time.monotonic() - begun > 2.5, f"4 words in {time.monotonic() - begun:.1f} s"
+            for text in told[1:]:
+                assert re.fullmatch(r"STATUS=[ -~]+\nMONOTONIC_USEC=\d+", text), text
+            same(d.count("started confd"), 1, "starts of confd")
+    with Opampd(confd="unsettled") as d:
+        d.wait("started confd", times=2)  # out of its range: ended for it
+
+
 def starts_are_counted():
     """procd, on whatever instruction, cannot have the agent's program started without end."""
     agent = {"type": "collector", "executable": "/bin/false", "args": []}
@@ -357,7 +375,7 @@ def an_agent_with_our_uid():
 
 
 run([(f"{f.__name__.replace('_', ' ')} ({i})", f) for f, i in [
-    (accusing_has_its_price, "I14"), (merges_wait, "I11"), (reloads_are_counted, "I11"), (starts_are_counted, "I11"),
+    (accusing_has_its_price, "I14"), (merges_wait, "I11"), (reloads_are_counted, "I11"), (what_the_manager_is_told, "I11"), (starts_are_counted, "I11"),
     (link_cannot_configure_the_agent, "I4"), (one_that_reads_nothing_does_not_end_confd, "I14"),
     (nothing_survives_the_parent, "I9"), (killed_before_procd_knows, "I9"), (reload_reads_the_environment_again, "I14"),
     (interrupt_is_the_parents, "I9"), (the_terminal_is_not_theirs, "I5"), (a_fifo_for_a_log, "I14"), (an_agent_with_our_uid, "I15")]])

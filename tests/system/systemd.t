@@ -11,10 +11,11 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import proc
 import tap
 from bed import ROOT, Bed, users_made
 from hub_bed import Hub
-from tap import Skip, same
+from tap import Skip, same, until
 
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 UNITS = os.path.join(REPO, "dist", "systemd")
@@ -75,7 +76,9 @@ def opampd_tells():
         daemon = bed.daemon(server, start=False, env=manager.environment())
         daemon.start()
         said, before = manager.wait("READY=1")
-        same(before, [], "said before it is ready")
+        same(set(before) - {"WATCHDOG=1"}, set(), "said before it is ready")
+        same(status_of(said), "the agent runs", "the status")
+        same(len(daemon.agents()), 1, "agents that run")
         assert re.search(r"^MONOTONIC_USEC=\d+$", said, re.M), said
         bed.ctl("status")  # who was told that it is ready can ask
         manager.beats(3)
@@ -126,6 +129,86 @@ def opampd_stands_still():
         manager.beats(2)
 
 
+def status_of(said):
+    return (re.findall(r"^STATUS=(.*)$", said, re.M) or [None])[0]
+
+
+def becomes(manager, pattern, seconds=20):
+    """The status that opampd tells, sooner or later."""
+    end = time.monotonic() + seconds * tap.SLOW
+    while time.monotonic() < end:
+        said = status_of(manager.next(seconds))
+        if said and re.search(pattern, said):
+            return said
+    raise AssertionError(f"no status {pattern} in {seconds} s")
+
+
+def generic(script, **more):
+    return {"agent": dict({"type": "generic", "executable": "/bin/sh", "args": ["-c", script]}, **more)}
+
+
+def ready_says(over, status, log=None, then=None):
+    """Ready with this status: at once, for what it says is why the agent does not run."""
+    with Bed("root" if ROOT else "user") as bed, Manager() as manager:
+        daemon = bed.daemon("ws://127.0.0.1:1/v1/opamp", over(bed) if callable(over) else over, start=False, env=manager.environment())
+        daemon.start()
+        said, _ = manager.wait("READY=1")
+        assert re.fullmatch(status, status_of(said)), said
+        if log is not None:
+            daemon.wait_log(log)
+        if then is not None and not re.search(then, status_of(said)):
+            becomes(manager, then)
+        same(daemon.stop(), 0, "exit status")
+
+
+def without_interpreter(bed):
+    return {"agent": {"type": "generic", "executable": bed.write("script", "#!/nonexistent/sh\n", 0o755), "args": []}}
+
+
+def refused_file(bed):
+    path = bed.write("local.yaml", "receivers: [\n")
+    return {"agent": {"config_files": [path]}}
+
+
+def ready_when_it_dies():
+    ready_says(generic("exit 3"), r"the agent ended by itself with exit code 3: it is started again \(opampctl log .*\)",
+               "the agent ended by itself with exit code 3: it is started again")
+
+
+def ready_when_given_up():
+    ready_says(generic("exit 4", restart={"max_restarts": 1, "initial_delay": "100ms"}),
+               r"the agent ended by itself with exit code 4: (it is started again|given up) .*", then=r": given up \(agent.restart.max_restarts\)")
+
+
+def ready_when_it_cannot_start():
+    ready_says(without_interpreter, r"the agent could not be started: executing it: No such file or directory: it is tried again",
+               "starting the agent: executing it: No such file or directory")
+
+
+def ready_when_refused():
+    ready_says(refused_file, r"the agent has nothing to run on \(opampctl status shows why\)", "the agent has nothing to run on: ")
+
+
+def ready_without_configuration():
+    """Then the server's comes, and the status follows."""
+    with Bed("root" if ROOT else "user") as bed, Manager() as manager:
+        server = bed.server()
+        bed.agent = os.path.realpath(shutil.which("sleep"))
+        daemon = bed.daemon(server, {"agent": {"type": "generic", "config_format": "raw", "executable": bed.agent, "args": ["1000"],
+                                               "restart": {"initial_delay": "1h", "max_delay": "1h"}}}, start=False, env=manager.environment())
+        daemon.start()
+        said, _ = manager.wait("READY=1")
+        same(status_of(said), "no configuration yet: waiting for the server's", "the status")
+        until(lambda: server.messages, 20, "opampd at the server")
+        server.offer({"any": "one"})
+        becomes(manager, "^the agent runs$")
+        proc.kill(daemon.agent())
+        becomes(manager, r"^the agent was ended by signal 9 \(Killed\): it is started again ")
+        bed.ctl("restart")
+        becomes(manager, "^the agent runs$")
+        same(daemon.stop(), 0, "exit status")
+
+
 class ToldHub(Hub):
     environment = None
 
@@ -165,6 +248,15 @@ def instances_are_as_the_one():
            "StateDirectory", "ReadWritePaths"}
     one, many = ([o for o in options_of(u) if o[1] not in own] for u in ("opampd.service", "opampd@.service"))
     same(many, one, "options of opampd@.service")
+
+
+def patience_of_the_manager():
+    """Ready within LIMIT_READY_MS, and before that the settings are read, for which merge has its own limit."""
+    limits = source("privsep", "limits.h")
+    ready, merge = (int(re.search(rf"^#define {name}\s+(\d+)", limits, re.M).group(1)) for name in ("LIMIT_READY_MS", "LIMIT_MERGE_SECONDS"))
+    for unit in ("opampd.service", "opampd@.service"):
+        (start,) = values(unit, "TimeoutStartSec")
+        assert ready / 1000 + merge < int(start.rstrip("s")), (unit, start, ready, merge)
 
 
 def values(unit, option):
@@ -234,9 +326,15 @@ if __name__ == "__main__":
     tap.run([
         ("opampd: ready, watchdog, reload, end", opampd_tells),
         ("opampd: settings with a mistake: never ready", opampd_with_a_mistake),
+        ("opampd: ready, for it is known that the agent dies", ready_when_it_dies),
+        ("opampd: ready, for it is known that the agent was given up", ready_when_given_up),
+        ("opampd: ready, for it is known that the agent cannot be executed", ready_when_it_cannot_start),
+        ("opampd: ready, for it is known that its configuration is none", ready_when_refused),
+        ("opampd: ready without a configuration; the status follows", ready_without_configuration),
         ("opampd: a parent that stands still does not feed the watchdog", opampd_stands_still),
         ("opamphub: ready, watchdog, end", opamphub_tells),
         ("opampd@.service is as opampd.service", instances_are_as_the_one),
+        ("opampd is ready before systemd's patience ends", patience_of_the_manager),
         ("the units' capabilities are those that the parents keep", capabilities_are_the_parents),
         ("sysusers.d and tmpfiles.d", users_are_all_there),
         ("systemd-analyze: verify, exposure", exposure),

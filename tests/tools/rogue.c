@@ -68,6 +68,7 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	static const char evil[] = "receivers: {filelog: {include: [/etc/hostname]}}\n";
 	struct msg_accuse accuse = {PROC_CONFD, 1, 1};
+	struct msg_settled settled = {SETTLED_COUNT};
 	struct msg_uid uid = {{0}};
 	unsigned i;
 
@@ -80,6 +81,13 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 		ask_for_merges(20);
 	else if (is("reloads"))
 		to_parent(MSG_RELOAD_REQUEST, NULL, -1);
+	else if (is("settles"))
+		for (i = 0; i < 100; i++) {
+			settled.what = ++rogue.count % SETTLED_COUNT;
+			to_parent(MSG_CONFD_SETTLED, &settled, -1);
+		}
+	else if (is("unsettled"))
+		to_parent(MSG_CONFD_SETTLED, &settled, -1);
 	else if (is("starts") && !rogue.running)
 		start_agent(AGENT_PROBE);
 	else if (is("run") && !rogue.running)
