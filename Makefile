@@ -16,7 +16,7 @@
 #   make spelling        codespell over the tree
 #   make selinux         the SELinux policy module, into build/selinux
 #   make install         into DESTDIR, PREFIX (/usr/local), SYSCONFDIR (/etc); make uninstall
-#   make install-systemd   the same, and units, users and directories for systemd
+#   make install-systemd   the same, and units, users and directories for systemd; install-selinux: the module
 #   make deb             Debian packages of what is committed, into build/deb; make check-deb looks at them
 #
 # CC=gcc or CC=clang; SAN=address,undefined for a sanitized build; WERROR=1 as CI has it.
@@ -58,7 +58,7 @@ PACKAGES_CHECK := chromium libcmocka-dev clang-16 libclang-rt-16-dev llvm-16 per
 	python3-websockets python3-protobuf openssl iproute2 procps strace util-linux xxd patch mandoc \
 	jq curl prometheus-node-exporter rsyslog
 
-PACKAGES_DEB := debhelper dpkg-dev git libcmocka-dev
+PACKAGES_DEB := bzip2 debhelper dpkg-dev git libcmocka-dev selinux-policy-dev
 PACKAGES_CHECK_DEB := blhc devscripts lintian
 PACKAGES_PROOF := qemu-system-x86 busybox-static cpio xz-utils
 PACKAGES_SELINUX := selinux-policy-dev selinux-policy-default policycoreutils setools selint selinux-policy-src zstd
@@ -235,6 +235,10 @@ SELINUX_FILES := selinux/opampd.te selinux/opampd.if selinux/opampd.fc
 selinux: $(O)/selinux/opampd.pp
 $(O)/selinux/opampd.pp: $(SELINUX_FILES)
 	$(call say,POLICY,$@)
+	if [ -e $(dir $(SELINUX_DEVEL))include/contrib/opampd.if ]; then \
+		echo "$@: opampd-selinux is installed here, and its interfaces would be there twice: remove it first" >&2; \
+		exit 1; \
+	fi
 	mkdir -p $(@D)
 	cp $^ $(@D)
 	$(MAKE) -s -C $(@D) -f $(SELINUX_DEVEL) opampd.pp
@@ -286,6 +290,19 @@ uninstall-systemd: uninstall
 	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(UNITS))) $(addprefix $(DESTDIR)$(SYSUSERSDIR)/,$(notdir $(SYSUSERS)))
 	rm -f $(addprefix $(DESTDIR)$(TMPFILESDIR)/,$(notdir $(TMPFILES))) $(DESTDIR)$(DOCDIR)/examples/opamphub.conf.example
 	-rmdir --ignore-fail-on-non-empty $(addprefix $(DESTDIR),$(DOCDIR)/examples $(DOCDIR) $(SYSCONFDIR)/opamphub) 2>/dev/null
+
+# the module, its interfaces for other modules, and its man page; the package loads it (debian/, dist/rpm)
+SELINUXDIR ?= $(PREFIX)/share/selinux/packages
+SELINUXIFDIR ?= $(PREFIX)/share/selinux/devel/include/contrib
+.PHONY: install-selinux uninstall-selinux
+install-selinux: $(O)/selinux/opampd.pp
+	$(INSTALL) -d -m 755 $(addprefix $(DESTDIR),$(SELINUXDIR) $(SELINUXIFDIR) $(MANDIR)/man8)
+	bzip2 -9 -c $< >$(DESTDIR)$(SELINUXDIR)/opampd.pp.bz2
+	chmod 644 $(DESTDIR)$(SELINUXDIR)/opampd.pp.bz2
+	$(INSTALL) -m 644 selinux/opampd.if $(DESTDIR)$(SELINUXIFDIR)
+	$(INSTALL) -m 644 doc/opampd_selinux.8 $(DESTDIR)$(MANDIR)/man8
+uninstall-selinux:
+	rm -f $(DESTDIR)$(SELINUXDIR)/opampd.pp.bz2 $(DESTDIR)$(SELINUXIFDIR)/opampd.if $(DESTDIR)$(MANDIR)/man8/opampd_selinux.8
 
 # ---- Debian packages: in a copy of what is committed, with the distribution's flags and its own tests
 DEB := $(O)/deb
