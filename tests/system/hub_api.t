@@ -383,6 +383,42 @@ def stream():
         w.close()
 
 
+def long_history():
+    """More than is kept happens while a watcher is away: it reads everything anew, and what is kept is told as it was."""
+    before = HUB.children()
+    live = Stream(HUB)
+    until(lambda: live.id, 10, "hello")
+    first = live.id
+
+    def happens(turn):
+        """3 MB of news: 25 agents come and go; gives the last id before them."""
+        last = live.id
+        agents = [HUB.agent(name=f"long{turn}-{n}", attributes={f"a{i}": "x" * 1000 for i in range(60)}) for n in range(25)]
+        uids = {text(a.uid) for a in agents}
+
+        def told(connected):
+            return uids <= {d["uid"] for k, d in live.events if k == "agent" and d["connected"] == connected}
+        for a in agents:
+            a.hello()
+        until(lambda: told(True), 30, "25 agents to be told")
+        for a in agents:
+            a.close()
+        until(lambda: told(False), 30, "their end to be told")
+        return last, uids
+    happens(1)
+    last, uids = happens(2)
+    live.close()
+    gone = Stream(HUB, first)
+    until(lambda: gone.events, 10, "an answer to who was away for long")
+    same(gone.events[0][0], "reset", "what it is told")
+    back = Stream(HUB, last)
+    until(lambda: any(k == "back" for k, _ in back.events), 30, "all that was missed")
+    same(uids - {d["uid"] for k, d in back.events if k == "agent"}, set(), "agents that were not told again")
+    for s in (gone, back):
+        s.close()
+    same(HUB.children(), before, "the hub's processes")
+
+
 def figures():
     _, headers, data = HUB.request("GET", "/metrics")
     lines = data.decode().splitlines()
@@ -406,6 +442,7 @@ def main():
             ("slow clients, and those that do not read", slow_clients),
             ("script in every string that an agent can send", script_everywhere),
             ("live changes are streamed, and told again after a break", stream),
+            ("live changes: more than is kept, and what is kept", long_history),
             ("figures for Prometheus", figures),
         ])
     finally:
