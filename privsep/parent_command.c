@@ -50,6 +50,19 @@ parent_open_named(struct parent *p, enum setting key, struct error *err)
 	return fd;
 }
 
+/*
+ * Another file than the one before?  As an ordinary user the agent may have our user, and could then set
+ * the times of its own program and have confd started anew with it: they are not looked at (a reload does).
+ */
+static int
+is_other(const struct parent *p, const uint64_t *id)
+{
+	const struct agent_command *c = &p->command;
+	size_t n = p->unprivileged ? 3 : sizeof(c->binary) / sizeof(c->binary[0]);
+
+	return c->executable >= 0 && memcmp(c->binary, id, n * sizeof(*id)) != 0;
+}
+
 int
 parent_open_executable(struct parent *p, struct error *err)
 {
@@ -76,8 +89,9 @@ parent_open_executable(struct parent *p, struct error *err)
 	id[2] = (uint64_t)st.st_size;
 	id[3] = (uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec;
 	id[4] = (uint64_t)st.st_ctim.tv_sec * 1000000000u + (uint64_t)st.st_ctim.tv_nsec;
-	other = c->executable >= 0 && memcmp(c->binary, id, sizeof(id)) != 0;
-	memcpy(c->binary, id, sizeof(id));
+	other = is_other(p, id);
+	if (other || c->executable == -1)
+		memcpy(c->binary, id, sizeof(id));
 	if (c->executable >= 0)
 		close(c->executable);
 	c->executable = fd;

@@ -313,6 +313,26 @@ def reload(user):
         same(json.loads(bed.ctl("-j", "status")[1])["agent"].get("restarts", 0), 0, "the agent's restarts by itself")
 
 
+def touched(user):
+    """Only root can change the times of the program: it is another one then.  An ordinary user's agent may be able to,
+    and could have confd started anew with each of its starts."""
+    with Bed(user) as bed:
+        server, daemon, config_hash = up(bed)
+        for turn in range(2):
+            before, confd, mark, since = daemon.agent(), daemon.child("confd"), daemon.mark(), server.mark()
+            os.utime(bed.agent, (turn, turn))
+            proc.kill(before)
+            daemon.agent(other_than=before)
+            if user == "user":
+                server.wait_healthy(since=since)
+                same(daemon.child("confd"), confd, "confd's pid")
+                same([line for line in daemon.log(mark) if "first start" in line], [], "what is said of a program that is the same")
+            else:
+                daemon.wait_log("first start of the new one", 15, mark)
+                daemon.child("confd", other_than=confd)
+                server.wait_healthy(since=since)
+
+
 def upgrade(user):
     """The agent's program is replaced by a rename, as packages do it: the next start is of the new one, and what
     cannot be opened is told until it can."""
@@ -373,6 +393,7 @@ TESTS += [
     ("I9 a start at once after a kill", at_once_after_a_kill),
     ("I7 a child that dies again and again is started with growing waits", children_that_die_often),
     ("I7 the agent is started anew while link is away", without_link),
+    ("the agent's program is touched: the same one to an ordinary user", touched),
     ("the agent's program replaced by a rename: the next start is of the new one", upgrade),
     ("reload: nothing, a mistake, the server's part, the agent's part", reload),
 ]
