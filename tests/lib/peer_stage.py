@@ -91,6 +91,7 @@ class Stage:
         # the parent makes ten connections a second, and says no to more
         until(lambda: time.monotonic() - self.last > 0.35, 5, "a third of a second")
         self.last = time.monotonic()
+        getattr(row.act, "prepare", lambda: None)()
         self.watch.begin()
         self.front.attack(row.act)
         until(lambda: self.front.act is None, 20, "the attacked connection")

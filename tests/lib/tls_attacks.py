@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 
-from peers import MIB, USUAL, frame
+from peers import MIB, USUAL, Served, frame
 from server_attacks import GONE, Attack
 
 NAME = "opamp.example.com"
@@ -90,25 +90,35 @@ def shaken(context, p):
     return p
 
 
+def prepared(make, act):
+    """act(p, context); the context is made before there is a connection (Stage.attack), whose time is short."""
+    made = []
+
+    def attack(p):
+        return act(p, made.pop() if made else make(p.pki))
+    attack.prepare = lambda: made.append(make(Served.pki))
+    return attack
+
+
 def refused(make):
-    def act(p):
+    def act(p, context):
         try:
-            shaken(make(p.pki), p)
+            shaken(context, p)
             p.request()
             return f"believed: {p.broke}" if p.head else f"left after the handshake: {p.broke}"
         except ssl.SSLError as e:
             return str(e.reason or e)
         except OSError as e:
             return type(e).__name__
-    return act
+    return prepared(make, act)
 
 
 def taken(make):
-    def act(p):
-        shaken(make(p.pki), p)
+    def act(p, context):
+        shaken(context, p)
         p.begin()
         return p.goes_on()
-    return act
+    return prepared(make, act)
 
 
 def good(pki):
@@ -116,10 +126,10 @@ def good(pki):
 
 
 def after(then, make=good):
-    def act(p):
-        shaken(make(p.pki), p)
+    def act(p, context):
+        shaken(context, p)
         return then(p)
-    return act
+    return prepared(make, act)
 
 
 def cut_in_the_answer(p):

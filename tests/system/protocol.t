@@ -2,6 +2,7 @@
 """OpAMP towards the server, from end to end: what opampd says, and what it does with what it hears."""
 import http
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -253,13 +254,12 @@ def heartbeats(user):
         assert server.messages[0].msg.capabilities & 0x2000
         time.sleep(0.5)
         since = server.mark()
-        time.sleep(3.4)
-        beats = server.messages[since:]
-        assert 2 <= len(beats) <= 4, f"{len(beats)} messages in 3.4 s"
+        until(lambda: server.mark() >= since + 4, 20, "four heartbeats")
+        beats = server.messages[since:since + 4]
         for beat in beats:
             same(parts(beat.msg), {"instance_uid", "sequence_num", "capabilities"}, "what a heartbeat carries")
-        for a, b in zip(beats, beats[1:]):
-            assert 0.8 < b.time - a.time < 1.3, b.time - a.time
+        # three seconds, and what one is seen late
+        assert 2.5 < beats[3].time - beats[0].time < 8, [b.time for b in beats]
         assert daemon.agent()
 
 
@@ -328,17 +328,25 @@ def refusing(server, status, headers=(), body=b"no\n"):
     server.reject = lambda s: (http.HTTPStatus(status), list(headers), body)
 
 
+def next_attempts(daemon, since=0):
+    """The waits that it told, in seconds."""
+    return [float(m.group(1)) for line in daemon.log(since) if (m := re.search(r"next attempt in ([\d.]+) s", line))]
+
+
 def backoff(user):
     with Bed(user) as bed:
         server = bed.server()
         refusing(server, 500)
-        daemon = bed.daemon(server, {"server": {"reconnect": {"initial_delay": "100ms", "max_delay": "800ms"}}})
-        until(lambda: len(server.requests) >= 12, 20, "12 attempts")
-        times = [t for t, _, _ in server.requests[:12]]
-        waits = [b - a for a, b in zip(times, times[1:])]
-        assert max(waits) < 1.3, f"longer than the longest wait: {waits}"
-        assert sum(waits[5:]) > 0.8, f"it does not slow down: {waits}"
-        assert len({round(w, 2) for w in waits[4:]}) > 1, f"no jitter: {waits}"
+        daemon = bed.daemon(server, {"server": {"reconnect": {"initial_delay": "50ms", "max_delay": "400ms"}}})
+        until(lambda: len(server.requests) >= 20, 60, "20 attempts")
+        times = [t for t, _, _ in server.requests[:20]]
+        # what it decides, in tenths: how much later it comes is a matter of the machine; each from nothing to all of it
+        told = next_attempts(daemon)[:19]
+        assert max(told) <= 0.4, f"longer than the longest wait: {told}"
+        assert max(told[4:]) >= 0.1, f"it does not slow down: {told}"
+        assert len(set(told[4:])) > 1, f"no jitter: {told}"
+        early = [(b - a, wait) for a, b, wait in zip(times, times[1:], told) if b - a < wait - 0.01]
+        same(early, [], "attempts before their time")
         server.reject = None
         server.wait_healthy()
         assert daemon.agent()
@@ -347,10 +355,10 @@ def backoff(user):
 def accept_and_drop(user):
     with Bed(user) as bed:
         server, daemon = up(bed, {"server": {"reconnect": {"initial_delay": "200ms", "max_delay": "5s"}}})
-        begun = time.monotonic()
+        mark = daemon.mark()
         server.drop()
-        again = server.wait_connections(2)
-        assert again.opened - begun < 0.15, f"the first try came {again.opened - begun} s after the break"
+        server.wait_connections(2)
+        assert next_attempts(daemon, mark)[0] < 0.15, f"the first try is not at once: {daemon.log(mark)}"
         original = server.serve
 
         async def drop(ws, _path=None):
