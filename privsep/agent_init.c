@@ -202,8 +202,8 @@ wait_for(int from)
 }
 
 /* A pidfd's number in our own PID namespace, as the kernel shows it. */
-static pid_t
-number_of(int pidfd)
+pid_t
+agent_number_of(int pidfd)
 {
 	char path[64], text[FDINFO_MAX];
 	const char *line;
@@ -248,7 +248,7 @@ agent_init_begun(int from, pid_t *pid, int *pidfd)
 	if (cm != NULL && cm->cmsg_type == SCM_RIGHTS && cm->cmsg_len == CMSG_LEN(sizeof(int)))
 		memcpy(pidfd, CMSG_DATA(cm), sizeof(int));
 	if (n == sizeof(s) && s.word == WORD_BEGUN && *pidfd >= 0) {
-		*pid = number_of(*pidfd);
+		*pid = agent_number_of(*pidfd);
 		if (*pid > 0)
 			return 0;
 	} else if (n >= 0) {

@@ -22,6 +22,9 @@ void agent_init(const struct agent_command *c, int to);
 /* The parent: the process that agent_init made, by its number here, and a pidfd.  0, or -1 with errno. */
 int agent_init_begun(int from, pid_t *pid, int *pidfd);
 
+/* The process of a pidfd by its number here, or -1 with errno. */
+pid_t agent_number_of(int pidfd);
+
 /* The parent, when it has ended: 1 and the wait status of the agent; 0 when it was killed itself. */
 int agent_init_ended(int from, int *status);
 

@@ -134,17 +134,33 @@ sweep_leftovers(struct cgroup *c)
 	closedir(d);
 }
 
+static void
+set_prefix(struct cgroup *c, const char *key)
+{
+	uint64_t h = 14695981039346656037u;
+
+	for (; *key != '\0'; key++)
+		h = (h ^ (unsigned char)*key) * 1099511628211u;
+	(void)snprintf(c->prefix, sizeof(c->prefix), "opampd-%016llx-", (unsigned long long)h);
+}
+
+void
+cgroup_take_over(struct cgroup *c, const char *key, int base, int leaf, int told)
+{
+	c->base = base;
+	c->leaf = leaf;
+	c->told = told;
+	set_prefix(c, key);
+}
+
 void
 cgroup_init(struct cgroup *c, const char *key)
 {
 	char mount[2048], group[2048], path[4200], probe[64];
-	uint64_t h = 14695981039346656037u;
 
 	c->base = -1;
 	c->leaf = c->told = 0;
-	for (; *key != '\0'; key++)
-		h = (h ^ (unsigned char)*key) * 1099511628211u;
-	(void)snprintf(c->prefix, sizeof(c->prefix), "opampd-%016llx-", (unsigned long long)h);
+	set_prefix(c, key);
 	if (find_mount(mount, sizeof(mount)) == -1 || own_group(group, sizeof(group)) == -1)
 		return;
 	(void)snprintf(path, sizeof(path), "%s%s", mount, group);

@@ -20,6 +20,9 @@ struct cgroup {
 /* Finds our own group; kills and removes what an earlier run with the same key left behind. */
 void cgroup_init(struct cgroup *c, const char *key);
 
+/* What a parent before us, in the same process, had; nothing is swept: its group is the running agent's. */
+void cgroup_take_over(struct cgroup *c, const char *key, int base, int leaf, int told);
+
 /*
  * Makes the group of a start; memory and processes 0 = no limit.  Its directory, or -1.  For a limit the
  * controllers are handed on, for which opampd may have to move into a leaf group; where that cannot be, it

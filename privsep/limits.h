@@ -103,6 +103,14 @@
 #define LIMIT_STARTS_PER_SECOND    50 /* of the agent, validations and probes included */
 #define LIMIT_RELOADS_PER_MINUTE   12 /* that confd may ask for; SIGHUP is root's */
 
+/* An upgrade of opampd in place (upgrade_state.h). */
+#define LIMIT_UPGRADE_STATE       (4 * MIB) /* its record: mostly the environment */
+#define LIMIT_UPGRADE_FD          4096      /* numbers of the descriptors that it hands on */
+#define LIMIT_UPGRADE_CHECK_MS    60000     /* for the new program to say whether it can take over */
+#define LIMIT_UPGRADE_MS          30000     /* for our children to end before it */
+#define LIMIT_UPGRADES_PER_MINUTE 6
+#define LIMIT_UPGRADES            32 /* of one process: each adds a filter to it and to its later children */
+
 /* State on disk. */
 #define LIMIT_GENERATIONS       10 /* settable: limits.generations */
 #define LIMIT_STATE_FILE        (256 * KIB)

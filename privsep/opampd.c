@@ -79,8 +79,9 @@ parse_options(int argc, char **argv)
 	return o;
 }
 
+/* keep: the parent before us left descriptors that were looked at */
 static void
-open_standard_descriptors(void)
+open_standard_descriptors(int keep)
 {
 	int fd;
 
@@ -89,7 +90,8 @@ open_standard_descriptors(void)
 	while (fd >= 0 && fd < 3);
 	if (fd >= 0)
 		close(fd);
-	(void)close_range(3, ~0u, 0);
+	if (!keep)
+		(void)close_range(3, ~0u, 0);
 }
 
 static int
@@ -143,7 +145,8 @@ to_background(struct parent *p)
 static void
 tell_start(const struct parent *p)
 {
-	log_info("opampd %s starts with %s", OPAMPD_VERSION, p->settings_name);
+	log_info("opampd %s %s with %s", p->version,
+	    p->taken != NULL ? "takes the place of the one before" : "starts", p->settings_name);
 	if (p->unprivileged)
 		log_warn(
 		    "started by an ordinary user: every process has the user id %u; every other "
@@ -172,6 +175,7 @@ restrict_self(struct parent *p)
 	/* an ordinary user may come with ambient capabilities: only the agent's are kept */
 	if (p->unprivileged)
 		keep = p->command.capabilities;
+	p->kept = keep;
 	if (sandbox_bounding(keep, &err) == -1 || sandbox_capabilities(keep, &err) == -1)
 		fatal("restricting the parent: %s", err.text);
 	if (sandbox_seccomp(&policy_parent, &err) == -1)
@@ -222,14 +226,19 @@ init(struct parent *p, const struct options *o)
 	p->unprivileged = geteuid() != 0;
 	p->landlock_abi = sandbox_landlock_abi();
 	p->environment = copy_environment();
-	p->cwd = getcwd(NULL, 0);
-	p->sink = o->check_only ? LOG_SINK_PLAIN : LOG_SINK_STDERR;
+	p->version = OPAMPD_VERSION;
+	if (p->taken == NULL)
+		p->cwd = getcwd(NULL, 0);
+	p->sink = o->check_only      ? LOG_SINK_PLAIN
+		  : p->taken != NULL ? (enum log_sink)p->taken->sink
+				     : LOG_SINK_STDERR;
 	p->level = o->verbose ? LOG_LEVEL_DEBUG : o->check_only ? LOG_LEVEL_WARN : LOG_LEVEL_INFO;
 	p->state_dir = p->log_dir = p->work_dir = p->control = p->link_listener = -1;
 	p->secret_next = -1;
 	p->staged = p->merge_next = (struct merge_job){0, -1, -1, -1};
 	p->command.executable = p->command.work_dir = -1;
 	p->cgroup.base = -1;
+	p->upgrade.program = p->upgrade.pidfd = p->guard.pidfd = p->guard.channel = -1;
 	for (i = 0; i < PROC_COUNT; i++) {
 		p->sections[i] = p->new_sections[i] = p->programs[i] = -1;
 		p->daemons[i] = (struct slot){.parent = p, .proc = (enum proc)i, .pidfd = -1};
@@ -278,6 +287,7 @@ take_settings(struct parent *p)
 		log_error("%s", err.text);
 		return -1;
 	}
+	memcpy(p->settings_id, p->new_settings_id, sizeof(p->settings_id));
 	if (!p->check_only)
 		parent_take_level(p);
 	if (parent_open_files(p) == -1)
@@ -315,10 +325,12 @@ main(int argc, char **argv)
 	struct options o;
 
 	find_title(p, argc, argv);
+	p->argv = argv;
 	o = parse_options(argc, argv);
+	parent_takeover_begin(p, o.check_only);
 	/* log lines have UTC; and libc shall not look for the time zone again and again */
 	(void)setenv("TZ", "UTC0", 1);
-	open_standard_descriptors();
+	open_standard_descriptors(p->taken != NULL);
 	(void)umask(077);
 	if (getuid() != geteuid() || getgid() != getegid())
 		fatal("opampd is not made to be set-user-id");
@@ -328,11 +340,15 @@ main(int argc, char **argv)
 		return 1;
 	if (take_settings(p) == -1)
 		return 1;
+	if (o.check_only && p->taken != NULL)
+		return UPGRADE_FIT;
 	if (o.check_only) {
 		fprintf(stderr, "%s: configuration OK\n", o.file);
 		return 0;
 	}
-	if (!o.foreground && getenv("NOTIFY_SOCKET") == NULL)
+	if (p->taken != NULL) /* it is there, and its log open */
+		;
+	else if (!o.foreground && getenv("NOTIFY_SOCKET") == NULL)
 		to_background(p);
 	else if (is_journal())
 		p->sink = LOG_SINK_JOURNAL;

@@ -59,7 +59,7 @@ one_shots_live(const struct parent *p)
 	for (i = 0; i < CONNECT_SLOTS; i++)
 		if (p->connects[i].pid != 0)
 			return 1;
-	return p->merge.pid != 0 || p->reader.pid != 0;
+	return p->upgrade.pid != 0 || p->merge.pid != 0 || p->reader.pid != 0;
 }
 
 /*
@@ -108,6 +108,7 @@ parent_shutdown(struct parent *p)
 	if (p->deadline != NULL)
 		(void)event_add(p->deadline, &tv);
 	slot_kill(&p->reader, NULL);
+	parent_upgrade_cancel(p);
 	slot_end(&p->daemons[PROC_CONFD], (uint64_t)tv.tv_sec * 1000);
 	parent_shutdown_step(p);
 }
@@ -115,9 +116,14 @@ parent_shutdown(struct parent *p)
 static void
 on_end_signal(evutil_socket_t sig, short what, void *arg)
 {
+	struct parent *p = arg;
+
 	(void)what;
 	log_info("got %s", strsignal((int)sig));
-	parent_shutdown(arg);
+	if (parent_upgrade_holds(p))
+		p->upgrade.end_signal = (int)sig; /* handed on: ours have ended */
+	else
+		parent_shutdown(p);
 }
 
 static void
@@ -126,6 +132,14 @@ on_reload_signal(evutil_socket_t sig, short what, void *arg)
 	(void)sig;
 	(void)what;
 	parent_reload(arg);
+}
+
+static void
+on_upgrade_signal(evutil_socket_t sig, short what, void *arg)
+{
+	(void)sig;
+	(void)what;
+	parent_upgrade(arg);
 }
 
 /*
@@ -156,7 +170,8 @@ on_child_signal(evutil_socket_t sig, short what, void *arg)
 			ours |= p->agents[i].start != 0 && p->agents[i].pid == info.si_pid;
 		for (i = 0; i < CONNECT_SLOTS; i++)
 			ours |= p->connects[i].pid == info.si_pid;
-		if (ours || p->merge.pid == info.si_pid || p->reader.pid == info.si_pid)
+		if (ours || p->merge.pid == info.si_pid || p->reader.pid == info.si_pid ||
+		    p->upgrade.pid == info.si_pid || p->guard.pid == info.si_pid)
 			return; /* reaped by its pidfd */
 		(void)waitid(P_PID, (id_t)info.si_pid, &info, WEXITED | WNOHANG);
 	}
@@ -170,11 +185,11 @@ catch_signals(struct parent *p)
 		int sig;
 		event_callback_fn fn;
 	} caught[] = {{SIGTERM, on_end_signal}, {SIGINT, on_end_signal}, {SIGHUP, on_reload_signal},
-	    {SIGCHLD, on_child_signal}};
+	    {SIGUSR2, on_upgrade_signal}, {SIGCHLD, on_child_signal}};
 	size_t i;
 
 	(void)signal(SIGPIPE, SIG_IGN);
-	for (i = 0; i < 4; i++) {
+	for (i = 0; i < sizeof(caught) / sizeof(caught[0]); i++) {
 		p->signals[i] = evsignal_new(p->base, caught[i].sig, caught[i].fn, p);
 		if (p->signals[i] == NULL || event_add(p->signals[i], NULL) == -1)
 			return -1;
@@ -199,13 +214,18 @@ parent_run(struct parent *p)
 {
 	if (catch_signals(p) == -1)
 		fatal("catching signals: no memory");
-	cgroup_init(&p->cgroup, p->command.storage_path);
+	if (p->taken != NULL)
+		parent_takeover(p);
+	else
+		cgroup_init(&p->cgroup, p->command.storage_path);
 	if (p->cgroup.base == -1)
 		log_info(
 		    "no cgroups to be had: the agent and all it starts are kept together by a PID "
 		    "namespace, where the kernel gives one");
 	parent_ready_begin(p, LIMIT_READY_MS);
 	parent_start_daemons(p);
+	if (p->taken != NULL)
+		parent_takeover_end(p);
 	(void)event_base_dispatch(p->base);
 	cgroup_end(&p->cgroup);
 	log_info("ended");

@@ -12,6 +12,7 @@
 #include "agent_spawn.h"
 #include "channel.h"
 #include "log.h"
+#include "upgrade_state.h"
 
 #define AGENT_SLOTS   2 /* the one that runs, and one validation or probe */
 #define CONNECT_SLOTS 2 /* for netd, for link */
@@ -37,6 +38,7 @@ struct slot { /* one process of ours */
 	pid_t pid;
 	int pidfd;
 	struct channel *channel;
+	int end;                      /* the channel's descriptor, which is the channel's */
 	struct event *exited, *timer; /* timer: ready in time, or the next start */
 	uint64_t since_ms, backoff_ms, last_accused_ms;
 	uint32_t restarts;
@@ -76,8 +78,34 @@ struct ready { /* parent_ready.c: what the service manager was told, and will be
 	char status[256];          /* the last STATUS= */
 };
 
+enum upgrade_stage {
+	UPGRADE_NONE,
+	UPGRADE_CHECK, /* the new program is asked whether it can take over */
+	UPGRADE_HOLD,  /* our children end; nobody is started any more */
+};
+
+struct upgrade {
+	enum upgrade_stage stage;
+	int wanted;     /* when the reload is done that is under way */
+	int program;    /* the new one's file, asked and executed by this descriptor; -1 */
+	pid_t pid;      /* of the one that is asked; 0 */
+	int pidfd;      /* likewise, or -1 */
+	int end_signal; /* came meanwhile, for the new one; 0 */
+	struct rate asked;
+	struct event *exited, *deadline, *step;
+};
+
+struct guard { /* the procd of the opampd before us, until there is another one */
+	pid_t pid;
+	int pidfd, channel;
+	struct event *exited;
+};
+
 struct parent {
 	struct event_base *base;
+	const char *version;
+	char *program; /* where we were executed from */
+	char **argv;
 	const char *settings_name;
 	int foreground, unprivileged, landlock_abi;
 	int check_only; /* opampd -n: nothing is started but the settings' reader */
@@ -87,6 +115,8 @@ struct parent {
 	char *cwd;
 	char **environment; /* as we were started: for ${env:X} in the settings */
 
+	uint64_t settings_id[5],
+	    new_settings_id[5];       /* the file that is in force, that was read last */
 	struct settings settings;     /* our section */
 	int sections[PROC_COUNT];     /* memfds, -1 */
 	int new_sections[PROC_COUNT]; /* while they are read */
@@ -115,7 +145,14 @@ struct parent {
 	unsigned link_port;
 	struct rate rotations;
 
-	struct event *signals[4];
+	uint64_t kept; /* capabilities, since the start */
+	struct upgrade upgrade;
+	unsigned upgrades;           /* of this process */
+	struct upgrade_state *taken; /* until all that was left to us is taken over; NULL */
+	int taken_changed;           /* the settings are others than its */
+	struct guard guard;
+
+	struct event *signals[5];
 	struct event *deadline;
 	struct ready ready;
 	int ending; /* 0, or which step of the shutdown */
@@ -142,6 +179,7 @@ void parent_command_look(struct parent *p); /* of settings with a mistake: what 
  * was written to; -1: err and errno, and nothing has changed.
  */
 int parent_open_executable(struct parent *p, struct error *err);
+int parent_identity(int fd, uint64_t *id);     /* five numbers that change with the file */
 int parent_command_work_dir(struct parent *p); /* made if it is missing */
 void parent_command_free(struct agent_command *c);
 uid_t parent_trusted_user(const struct parent *p);
@@ -155,6 +193,7 @@ void parent_place(const struct parent *p, enum setting key, char *buf, size_t si
 /* parent_settings.c */
 int parent_read_settings(struct parent *p); /* runs the loop until merge has answered */
 int parent_settings_begin(struct parent *p);
+int parent_settings_file(const struct parent *p, struct error *err); /* opened, as trusted */
 void parent_environment(struct parent *p);
 int parent_settings_result(struct parent *p);
 void parent_settings_message(struct slot *s, struct message *m);
@@ -169,7 +208,9 @@ void slot_send(struct slot *s, uint32_t type, const void *payload, int fd);
 void slot_kill(struct slot *s, const char *why);
 void slot_end(struct slot *s, uint64_t patience_ms); /* asked to end, then killed */
 void slot_replace(struct slot *s); /* ended, and started anew at once: with new settings */
+void slot_fresh_signals(void);
 void slot_timer(struct slot *s, uint64_t ms);
+void parent_give_netd(struct slot *s); /* parent_give.c */
 void parent_start_daemons(struct parent *p);
 void parent_child_ready(struct slot *s);
 void parent_tell_child(struct parent *p, const struct slot *s);
@@ -189,6 +230,7 @@ void parent_asker_gone(struct slot *s); /* nobody waits for its answers any more
 /* parent_agent.c */
 int parent_agent_request(struct parent *p, const struct msg_agent_start *m);
 int parent_agent_secret(struct parent *p, int fd); /* -1: it is not what link may give */
+void parent_agent_take_over(struct parent *p, const struct upgrade_agent *from);
 void parent_agent_kill(struct parent *p, uint32_t start);
 void parent_agent_tell_procd(struct parent *p);
 void parent_agent_tell_link(struct parent *p);
@@ -207,6 +249,23 @@ void parent_ready_ends(struct parent *p);
 void parent_reload(struct parent *p);
 void parent_reload_request(struct parent *p); /* confd's: not as often as it likes */
 void parent_reload_done(struct parent *p);
+
+/* parent_upgrade.c */
+void parent_upgrade(struct parent *p); /* by a signal, and by nothing else */
+void parent_upgrade_cancel(struct parent *p);
+int parent_upgrade_holds(const struct parent *p);
+void parent_upgrade_step(struct parent *p); /* somebody has ended */
+
+/* parent_takeover.c */
+void parent_takeover_begin(
+    struct parent *p, int check_only);          /* p->taken, if we were left something */
+int parent_takeover_settings(struct parent *p); /* -1: it cannot be with these */
+int parent_takeover_storage(struct parent *p);  /* 1: taken over; 0: open it as at a start */
+int parent_takeover_control(struct parent *p);  /* likewise */
+int parent_takeover_link(struct parent *p);     /* likewise */
+void parent_takeover(struct parent *p);
+void parent_takeover_guarded(struct parent *p);
+void parent_takeover_end(struct parent *p);
 
 /* parent.c */
 void parent_take_level(struct parent *p); /* telemetry.logs.level, unless -v */

@@ -365,6 +365,36 @@ start(struct parent *p, const struct msg_agent_start *m)
 	a->spawn_error = s.error;
 }
 
+/* One that runs already, started by the opampd before us in this process.  Its end is not watched yet. */
+void
+parent_agent_take_over(struct parent *p, const struct upgrade_agent *from)
+{
+	struct agent_slot *a = &p->agents[0];
+	siginfo_t info = {0};
+
+	a->start = from->start;
+	a->kind = AGENT_RUN;
+	a->flags = from->flags;
+	a->uid = from->uid;
+	a->generation = from->generation;
+	a->started_ns = from->started_ns;
+	a->pid = from->pid;
+	a->agent_pid = from->agent_pid;
+	a->pidfd = from->pidfd;
+	a->agent = from->agent;
+	a->init = from->init;
+	a->group = from->group;
+	a->secret = from->secret;
+	a->out = from->out;
+	a->err = from->err;
+	if (waitid(P_PIDFD, (id_t)a->pidfd, &info, WEXITED | WNOHANG | WNOWAIT) == -1 ||
+	    agent_number_of(a->pidfd) != a->pid)
+		fatal("the agent that was left to us is no child of ours");
+	a->exited = event_new(p->base, a->pidfd, EV_READ | EV_PERSIST, on_exit_event, a);
+	if (a->exited == NULL)
+		fatal("no memory to watch the agent");
+}
+
 int
 parent_agent_request(struct parent *p, const struct msg_agent_start *m)
 {
@@ -374,6 +404,8 @@ parent_agent_request(struct parent *p, const struct msg_agent_start *m)
 	    (m->flags & ~(uint32_t)AGENT_NO_PIPELINES_GATE) != 0 ||
 	    slot_for(p, m->kind)->start != 0)
 		return -1; /* never twice (I9) */
+	if (parent_upgrade_holds(p))
+		return 0; /* the next procd asks, or another one if the upgrade is not made */
 	if (p->ending || parent_too_often(&p->starts, LIMIT_STARTS_PER_SECOND, 1000)) {
 		refuse(p, m, STAGE_FORK, p->ending ? ESHUTDOWN : EAGAIN);
 		return 0;

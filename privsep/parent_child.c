@@ -124,6 +124,8 @@ on_exit_event(evutil_socket_t fd, short what, void *arg)
 	parent_asker_gone(s);
 	if (p->ending)
 		parent_shutdown_step(p);
+	else if (parent_upgrade_holds(p)) /* the next one is the next opampd's */
+		parent_upgrade_step(p);
 	else if (!was_ending || slot_start(s, 0, 0) == -1) /* was_ending: by a reload */
 		plan_restart(s, lived);
 }
@@ -177,7 +179,8 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	if (s->state == SLOT_DOWN && is_daemon(s->proc)) {
-		if (!s->parent->ending && slot_start(s, 0, 0) == -1)
+		if (!s->parent->ending && !parent_upgrade_holds(s->parent) &&
+		    slot_start(s, 0, 0) == -1)
 			plan_restart(s, 0);
 	} else if (s->state == SLOT_DOWN) {
 		parent_job_next(s);
@@ -239,14 +242,18 @@ send_start(struct slot *s, uint32_t merge_kind, uint32_t endpoint)
 	slot_send(s, MSG_CHILD_START, &m, fd);
 }
 
-static void
-fresh_signals(void)
+/* In a new process of ours, which was made with all of them blocked. */
+void
+slot_fresh_signals(void)
 {
-	static const int caught[] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD};
+	static const int caught[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR2, SIGCHLD};
+	sigset_t none;
 	size_t i;
 
 	for (i = 0; i < sizeof(caught) / sizeof(caught[0]); i++)
 		(void)signal(caught[i], SIG_DFL);
+	(void)sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 int
@@ -270,8 +277,9 @@ slot_start(struct slot *s, uint32_t merge_kind, uint32_t endpoint)
 	(void)sigprocmask(SIG_SETMASK, &all, &before);
 	pid = fork();
 	if (pid == 0)
-		fresh_signals();
-	(void)sigprocmask(SIG_SETMASK, &before, NULL);
+		slot_fresh_signals();
+	else
+		(void)sigprocmask(SIG_SETMASK, &before, NULL);
 	if (pid == -1) {
 		log_error("starting %s: %s", proc_name(s->proc), strerror(errno));
 		close(sv[0]);
@@ -286,6 +294,7 @@ slot_start(struct slot *s, uint32_t merge_kind, uint32_t endpoint)
 	s->state = SLOT_STARTING;
 	s->since_ms = now_ms();
 	s->answered = 0;
+	s->end = sv[0];
 	s->channel = channel_new(p->base, sv[0], PROC_PARENT, s->proc, &callbacks, s);
 	s->exited = event_new(p->base, s->pidfd, EV_READ | EV_PERSIST, on_exit_event, s);
 	if (s->pidfd == -1 || s->channel == NULL || s->exited == NULL)
@@ -329,6 +338,8 @@ on_ready(struct slot *s, const struct msg_ready *m)
 	    m->seccomp, m->landlock_abi, m->namespaces);
 	if (is_daemon(s->proc))
 		parent_tell_child(s->parent, s);
+	if (s->proc == PROC_PROCD)
+		parent_takeover_guarded(s->parent);
 	return m->seccomp == 1 ? 0 : -1;
 }
 
@@ -410,68 +421,6 @@ static const struct channel_callbacks callbacks = {on_message, on_gone, on_broke
 /* ---- what each daemon is handed */
 
 static void
-give_file(struct slot *s, enum setting key, uint32_t kind)
-{
-	struct msg_file m = {kind, 0};
-	struct error err;
-	int fd = parent_open_named(s->parent, key, &err);
-
-	if (fd >= 0)
-		slot_send(s, MSG_CHILD_FILE, &m, fd);
-	else if (settings_has(&s->parent->settings, key))
-		log_error("%s", err.text);
-}
-
-static int
-give_host_file(struct slot *s, const char *path, uint32_t kind)
-{
-	struct msg_file m = {kind, 0};
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-	if (fd == -1)
-		return -1;
-	slot_send(s, MSG_CHILD_FILE, &m, fd);
-	return 0;
-}
-
-static void
-give_system_authorities(struct slot *s)
-{
-	static const char *const bundles[] = {
-	    "/etc/ssl/certs/ca-certificates.crt", /* Debian, Arch */
-	    "/etc/pki/tls/certs/ca-bundle.crt",   /* Fedora, RHEL */
-	    "/etc/ssl/ca-bundle.pem",             /* SUSE */
-	    "/etc/ssl/cert.pem"};                 /* Alpine */
-	size_t i;
-
-	for (i = 0; i < sizeof(bundles) / sizeof(bundles[0]); i++)
-		if (give_host_file(s, bundles[i], FILE_SYSTEM_CA) == 0)
-			return;
-	log_warn(
-	    "no bundle of certificate authorities on this host (package ca-certificates): name the "
-	    "server's in server.tls.ca_file");
-}
-
-static void
-give_netd(struct slot *s)
-{
-	struct parent *p = s->parent;
-	char *endpoint = settings_string(&p->settings, SET_ENDPOINT);
-
-	give_file(s, SET_CA_FILE, FILE_CA);
-	give_file(s, SET_CERT_FILE, FILE_CERT);
-	give_file(s, SET_KEY_FILE, FILE_KEY);
-	/* reading the host's whole bundle costs time and memory: only where it is needed */
-	if (endpoint != NULL && strncmp(endpoint, "wss", 3) == 0 &&
-	    (settings_bool(&p->settings, SET_SYSTEM_CA) ||
-		!settings_has(&p->settings, SET_CA_FILE)))
-		give_system_authorities(s);
-	free(endpoint);
-	(void)give_host_file(s, "/etc/os-release", FILE_OS_RELEASE);
-	(void)give_host_file(s, "/etc/machine-id", FILE_MACHINE_ID);
-}
-
-static void
 give_duplicate(struct slot *s, uint32_t type, const void *payload, int fd)
 {
 	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 4);
@@ -549,7 +498,7 @@ parent_child_ready(struct slot *s)
 
 	switch (s->proc) {
 	case PROC_NETD:
-		give_netd(s);
+		parent_give_netd(s);
 		join(p, PROC_NETD, PROC_CONFD);
 		break;
 	case PROC_LINK:

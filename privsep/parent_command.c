@@ -64,6 +64,21 @@ is_other(const struct parent *p, const uint64_t *id)
 }
 
 int
+parent_identity(int fd, uint64_t *id)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) == -1)
+		return -1;
+	id[0] = st.st_dev;
+	id[1] = st.st_ino;
+	id[2] = (uint64_t)st.st_size;
+	id[3] = (uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec;
+	id[4] = (uint64_t)st.st_ctim.tv_sec * 1000000000u + (uint64_t)st.st_ctim.tv_nsec;
+	return 0;
+}
+
+int
 parent_open_executable(struct parent *p, struct error *err)
 {
 	struct agent_command *c = &p->command;
@@ -78,17 +93,12 @@ parent_open_executable(struct parent *p, struct error *err)
 		errno = errno == 0 ? EPERM : errno; /* it is there, and not to be trusted */
 		return -1;
 	}
-	if (fstat(fd, &st) == -1 || (st.st_mode & 0111) == 0) {
+	if (fstat(fd, &st) == -1 || (st.st_mode & 0111) == 0 || parent_identity(fd, id) == -1) {
 		parent_place(p, SET_EXECUTABLE, place, sizeof(place));
 		close(fd);
 		errno = EACCES;
 		return error_set(err, "%s: not executable: chmod +x it", place);
 	}
-	id[0] = st.st_dev;
-	id[1] = st.st_ino;
-	id[2] = (uint64_t)st.st_size;
-	id[3] = (uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec;
-	id[4] = (uint64_t)st.st_ctim.tv_sec * 1000000000u + (uint64_t)st.st_ctim.tv_nsec;
 	other = is_other(p, id);
 	if (other || c->executable == -1)
 		memcpy(c->binary, id, sizeof(id));

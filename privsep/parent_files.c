@@ -37,14 +37,15 @@ parent_open_programs(struct parent *p)
 	if (n <= 0)
 		return error_set(NULL, "/proc");
 	self[n] = '\0';
+	p->program = strdup(self);
 	slash = strrchr(self, '/');
 	*slash = '\0';
 	(void)snprintf(path, sizeof(path), "%s/opampd-merge", self);
 	p->program_dir = strdup(access(path, X_OK) == 0 ? self : OPAMPD_LIBEXECDIR);
-	if (p->program_dir == NULL)
+	if (p->program == NULL || p->program_dir == NULL)
 		return -1;
 	for (i = PROC_NETD; i < PROC_COUNT; i++) {
-		if (p->check_only && i != PROC_MERGE)
+		if (p->check_only && p->taken == NULL && i != PROC_MERGE)
 			continue;
 		(void)snprintf(path, sizeof(path), "%s/opampd-%s", p->program_dir, proc_name(i));
 		p->programs[i] = trusted_open(path, TRUSTED_FILE, parent_trusted_user(p), &err);
@@ -96,7 +97,7 @@ open_directories(struct parent *p)
 		log_error("%s: %s", place, err.text);
 		return -1;
 	}
-	if (lock(p->state_dir) == -1) {
+	if (!parent_takeover_storage(p) && lock(p->state_dir) == -1) {
 		log_error("%s: %s is in use by another opampd: end it, or name another directory",
 		    place, p->command.storage_path);
 		return -1;
@@ -130,6 +131,10 @@ open_control(struct parent *p)
 	gid_t reader = UINT32_MAX;
 	int fd = -1, dir_fd = -1;
 
+	if (parent_takeover_control(p)) {
+		free(path);
+		return 0;
+	}
 	if (path == NULL || strlen(path) >= sizeof(sun.sun_path)) {
 		log_error("control.socket: the path is longer than 107 bytes: name a shorter one");
 		goto fail;
@@ -204,7 +209,7 @@ open_link(struct parent *p)
 	char place[PATH_MAX];
 	int fd, one = 1, error;
 
-	if (!driver_of(&p->settings)->uses_link)
+	if (!driver_of(&p->settings)->uses_link || parent_takeover_link(p))
 		return 0;
 	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP);
 	if (fd == -1)
@@ -287,6 +292,8 @@ parent_open_files(struct parent *p)
 {
 	int result = parent_command_read(p);
 
+	if (result == 0 && parent_takeover_settings(p) == -1)
+		result = -1;
 	if (p->check_only)
 		return look_at_directories(p) == -1 ? -1 : result;
 	if (result == -1)

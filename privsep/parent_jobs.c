@@ -84,7 +84,8 @@ parent_connect_request(struct slot *from, const struct msg_connect *m)
 	if (m->endpoint != (from->proc == PROC_NETD ? ENDPOINT_SERVER : ENDPOINT_HEALTH) ||
 	    (m->endpoint == ENDPOINT_HEALTH && !settings_has(&p->settings, SET_HEALTH_ENDPOINT)))
 		return -1;
-	if (p->ending || parent_too_often(&s->asked, LIMIT_CONNECTS_PER_SECOND, 1000)) {
+	if (p->ending || parent_upgrade_holds(p) ||
+	    parent_too_often(&s->asked, LIMIT_CONNECTS_PER_SECOND, 1000)) {
 		connect_failed(p, from->proc, m, CONNECT_ERRNO, EAGAIN);
 		return 0;
 	}
@@ -300,6 +301,10 @@ parent_job_ended(struct slot *s, int status)
 void
 parent_job_next(struct slot *s)
 {
+	if (parent_upgrade_holds(s->parent)) {
+		parent_upgrade_step(s->parent);
+		return;
+	}
 	if (!s->waiting || s->parent->ending)
 		return;
 	if (s == &s->parent->merge)

@@ -147,6 +147,7 @@ reload_done(struct parent *p)
 	agent = first_change(process, &old, &p->settings) != SET_NONE;
 	binary = memcmp(old_command.binary, p->command.binary, sizeof(p->command.binary)) != 0;
 	parent_take_level(p);
+	memcpy(p->settings_id, p->new_settings_id, sizeof(p->settings_id));
 	for (i = PROC_NETD; i < PROC_COUNT; i++) {
 		int changed = all || !same_section(p->sections[i], p->new_sections[i]);
 
@@ -192,6 +193,8 @@ parent_reload_done(struct parent *p)
 	if (p->ending)
 		return;
 	reload_done(p);
+	if (p->upgrade.wanted)
+		parent_upgrade(p);
 	if (again) /* the file may have been read before its last change */
 		parent_reload(p);
 }
@@ -213,7 +216,7 @@ parent_reload(struct parent *p)
 {
 	if (p->ending)
 		return;
-	if (p->reloading) {
+	if (p->reloading || p->upgrade.stage != UPGRADE_NONE) {
 		p->reload_again = 1;
 		return;
 	}

@@ -50,10 +50,9 @@ environment_file(struct parent *p)
 	return fd;
 }
 
-static int
-open_settings(struct parent *p)
+int
+parent_settings_file(const struct parent *p, struct error *err)
 {
-	struct error err;
 	char *path = NULL;
 	int fd;
 
@@ -62,15 +61,18 @@ open_settings(struct parent *p)
 	else if (asprintf(&path, "%s/%s", p->cwd, p->settings_name) == -1)
 		path = NULL;
 	if (path == NULL)
-		return -1;
-	fd = trusted_open(path, TRUSTED_FILE, p->unprivileged ? getuid() : 0, &err);
-	if (fd == -1)
-		log_error("the settings: %s%s", err.text,
+		return error_set(err, "no memory");
+	fd = trusted_open(path, TRUSTED_FILE, p->unprivileged ? getuid() : 0, err);
+	if (fd == -1) {
+		struct error why = *err;
+
+		error_set(err, "the settings: %s%s", why.text,
 		    access(path, F_OK) == -1 && errno == ENOENT
 			? ": there is no such file yet: write it after the example "
 			  "opampd.yaml.example (opampd.yaml(5) says what may stand in it), or "
 			  "name another one by -f"
 			: "");
+	}
 	free(path);
 	return fd;
 }
@@ -91,13 +93,16 @@ drop_sections(int *sections)
 int
 parent_settings_begin(struct parent *p)
 {
+	struct error err;
 	int settings;
 
 	drop_sections(p->new_sections);
 	p->read_status = -1;
-	settings = open_settings(p);
-	if (settings == -1)
+	settings = parent_settings_file(p, &err);
+	if (settings == -1 || parent_identity(settings, p->new_settings_id) == -1) {
+		log_error("%s", settings == -1 ? err.text : "the settings cannot be looked at");
 		return -1;
+	}
 	if (slot_start(&p->reader, MERGE_SETTINGS, 0) == -1) {
 		close(settings);
 		return -1;

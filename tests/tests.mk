@@ -134,6 +134,17 @@ $(O)/tools/storedrive: $(STOREDRIVE) $(O)/libconfd.a $(O)/libprivsep.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $(STOREDRIVE) $(O)/libconfd.a $(O)/libprivsep.a $(LIBS_EVENT) $(LIBS_SANDBOX)
 -include $(STOREDRIVE:.o=.d)
+# the opampd that an upgrade brings: the same, with another version's number where it is told
+TEST_TOOLS += $(O)/next/opampd $(O)/next/opampd-confd
+NEXT := $(patsubst %,$(O)/next/%.o,privsep/opampd confd/control)
+$(NEXT): $(O)/next/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS_OURS) -UOPAMPD_VERSION -DOPAMPD_VERSION='"$(VERSION).next"' $(CFLAGS_OURS) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+-include $(NEXT:.o=.d)
+$(O)/next/opampd: $(O)/next/privsep/opampd.o $(ARCHIVES_privsep)
+	$(CC) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $^ $(LIBS_opampd)
+$(O)/next/opampd-confd: $(O)/confd/confd.o $(O)/next/confd/control.o $(ARCHIVES_confd)
+	$(CC) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $^ $(LIBS_opampd-confd)
 # the whole apply transaction likewise
 TEST_TOOLS += $(O)/tools/applydrive
 APPLYDRIVE := $(patsubst %,$(O)/tests/tools/%.o,applydrive stepper image)
