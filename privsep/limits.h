@@ -108,7 +108,7 @@
 #define LIMIT_UPGRADE_FD          4096      /* numbers of the descriptors that it hands on */
 #define LIMIT_UPGRADE_CHECK_MS    60000     /* for the new program to say whether it can take over */
 #define LIMIT_UPGRADE_MS          30000     /* for our children to end before it */
-#define LIMIT_UPGRADES_PER_MINUTE 6
+#define LIMIT_UPGRADES_PER_MINUTE 12
 #define LIMIT_UPGRADES            32 /* of one process: each adds a filter to it and to its later children */
 
 /* State on disk. */

@@ -329,6 +329,8 @@ on_broken(void *ctx, struct channel *c, enum channel_rule rule, uint32_t type)
 static int
 on_ready(struct slot *s, const struct msg_ready *m)
 {
+	if (s->state == SLOT_ENDING) /* it was asked to end before it could say so */
+		return 0;
 	if (s->state != SLOT_STARTING)
 		return -1;
 	s->state = SLOT_UP;

@@ -109,7 +109,7 @@ def the_agent_stays(user):
             before = after
             # nothing was lost on the way, and nothing kept
             if os.geteuid() == 0:
-                same(kinds(daemon.pid), open_before, "descriptors of the parent")
+                until(lambda: kinds(daemon.pid) == open_before, 10, "the descriptors to be those of before")
                 for fd in proc.descriptors(daemon.pid):
                     flags = re.search(rb"flags:\s+(\d+)", proc.read(daemon.pid, f"fdinfo/{fd}"))
                     assert fd < 3 or int(flags.group(1), 8) & 0o2000000, f"descriptor {fd} is not close-on-exec"
@@ -131,8 +131,270 @@ def the_agent_stays(user):
         same(daemon.stop(), 0, "exit status")
 
 
+def the_agent_crashes_after(user):
+    with Bed(user) as bed:
+        server, daemon, config_hash = up(bed)
+        agent = daemon.agent()
+        put(bed)
+        mark = upgrade(daemon)
+        settled(daemon)
+        since = server.mark()
+        proc.kill(agent)
+        daemon.wait_log(r"the agent was ended by signal 9", 15, mark)
+        again = daemon.agent(other_than=agent)
+        server.wait_healthy(since=since)
+        server.wait_effective("fake_name: before")
+        # and by its own hand, with all that it started
+        proc.kill(again, signal.SIGTERM)
+        daemon.agent(other_than=again)
+        same([s for s in server.statuses(since) if s[0] != APPLIED], [], "statuses that were not APPLIED")
+
+
+def the_agent_crashes_during(user):
+    """At whatever moment: it is seen, and one runs again, once."""
+    with Bed(user) as bed:
+        server, daemon, config_hash = up(bed)
+        put(bed)
+        for delay in (0, 0.02, 0.04, 0.06, 0.1):
+            agent, mark = daemon.agent(), daemon.mark()
+            daemon.signal(signal.SIGUSR2)
+            time.sleep(delay)  # no synchronisation: any moment will do
+            proc.kill(agent)
+            daemon.wait_log("takes the place of the one before", 40, mark)
+            settled(daemon)
+            daemon.agent(20, other_than=agent)
+        since = server.mark()
+        at_work(bed, server, daemon, since)
+
+
+def refused(bed, daemon, why, same_children=True):
+    """The upgrade is not made, everything goes on as it was."""
+    agent, parent, before = identity(daemon.agent()), identity(daemon.pid), settled(daemon)
+    mark = daemon.mark()
+    daemon.signal(signal.SIGUSR2)
+    daemon.wait_log(rf"the upgrade is not made: .*{why}.*: opampd {re.escape(OLD)} goes on as it was", 30, mark)
+    after = settled(daemon)
+    if same_children:
+        same(after, before, "children")
+    same(identity(daemon.agent()), agent, "the agent")
+    same(identity(daemon.pid), parent, "the parent")
+    same(version(bed), OLD, "version")
+    assert not [line for line in daemon.log(mark) if "makes room" in line] or not same_children
+
+
+def bad_programs(user):
+    """The new program is looked at, and asked, before anything is given up for it."""
+    with Bed(user) as bed:
+        server, daemon, config_hash = up(bed)
+        program, fresh = bed.path("opampd"), bed.path("fresh")
+
+        def program_is(source, mode=0o755, text=None):
+            if text is not None:
+                bed.write("fresh", text)
+            else:
+                shutil.copy2(source, fresh)
+            os.chmod(fresh, mode)
+            os.rename(fresh, program)
+
+        os.rename(program, bed.path("aside"))
+        refused(bed, daemon, "No such file")
+        program_is("/bin/true")
+        refused(bed, daemon, "cannot take over from this one")
+        program_is("/bin/false")
+        refused(bed, daemon, "cannot take over from this one")
+        program_is(None, text="#!/bin/sh\nexit 42\n")
+        refused(bed, daemon, "cannot take over from this one")
+        program_is(None, text="nothing that could be executed")
+        refused(bed, daemon, "cannot take over from this one")
+        good = os.path.join(BUILD, "next/opampd")
+        program_is(good, 0o757)
+        refused(bed, daemon, "can be written by others")
+        program_is(good, 0o644)
+        refused(bed, daemon, "is not executable")
+        # a missing part of it, and a library that is not there
+        program_is(good)
+        os.rename(bed.path("opampd-link"), bed.path("aside"))
+        refused(bed, daemon, "cannot take over from this one")
+        os.rename(bed.path("aside"), bed.path("opampd-link"))
+        text = open(good, "rb").read()
+        assert text.count(b"libseccomp.so.2") == 1
+        open(fresh, "wb").write(text.replace(b"libseccomp.so.2", b"libseccomp.so.0"))
+        os.chmod(fresh, 0o755)
+        os.rename(fresh, program)
+        refused(bed, daemon, "cannot take over from this one")
+
+
+def settings_that_are_not_in_force(user):
+    with Bed(user) as bed:
+        server, daemon, config_hash = up(bed)
+        put(bed)
+        settings = bed.path("opampd.yaml")
+        good = open(settings, encoding="utf-8").read()
+        bed.write("opampd.yaml", good.replace("{", "{ \"nonsense\": 1,", 1))
+        refused(bed, daemon, "was changed since it was read")
+        mark = daemon.mark()
+        daemon.signal(signal.SIGHUP)  # a mistake: the file is not in force
+        daemon.wait_log("the settings stay as they were", 20, mark)
+        refused(bed, daemon, "was changed since it was read")
+        bed.write("opampd.yaml", good)
+        agent = identity(daemon.agent())
+        mark = daemon.mark()
+        daemon.signal(signal.SIGHUP)
+        daemon.signal(signal.SIGUSR2)  # in the middle of the reload: when it is done
+        daemon.wait_log("takes the place of the one before", 40, mark)
+        settled(daemon)
+        same(identity(daemon.agent()), agent, "the agent")
+        same(version(bed), NEW, "version")
+
+
+def another_storage(user):
+    """What cannot be seen beforehand ends the new one, and the agent with it: nothing is left behind."""
+    with Bed(user) as bed:
+        server, daemon, config_hash = up(bed, extra="  fake_children: 2\n")
+        put(bed)
+        agent = daemon.agent()
+        os.rename(bed.storage(), bed.storage() + "-aside")
+        daemon.signal(signal.SIGUSR2)
+        same(daemon.wait_end(40), 1, "exit status")
+        assert any("storage.directory is not the one" in line for line in daemon.log())
+        until(lambda: not bed.running(), 20, "everything to end")
+        assert not proc.alive(agent)
+        # as the service manager does next
+        os.rmdir(bed.storage())
+        os.rename(bed.storage() + "-aside", bed.storage())
+        daemon.start()
+        server.wait_effective("fake_name: before", since=server.mark())
+        same(version(bed), NEW, "version")
+
+
+def the_parent_is_killed(user):
+    """At any moment of it and after it: what it started ends with it (I9)."""
+    with Bed(user) as bed:
+        server = bed.server()
+        for delay in (0, 0.03, 0.05, 0.07, 0.1, 0.15, None):
+            daemon = bed.daemon(server)
+            since = server.mark()
+            agent = daemon.agent(20)
+            daemon.all_children(20)
+            put(bed)
+            if delay is None:
+                upgrade(daemon)
+                settled(daemon)
+                same(daemon.agent(), agent, "the agent")
+            else:
+                daemon.signal(signal.SIGUSR2)
+                time.sleep(delay)  # no synchronisation: any moment will do
+            daemon.signal(signal.SIGKILL)
+            daemon.wait_end()
+            until(lambda: not bed.running(), 20, "everything to end")
+            put(bed, ".")
+        del since
+
+
+def during_a_trial(user):
+    """The one that is good becomes the committed one, the one that is not is taken back."""
+    with Bed(user) as bed:
+        server, daemon, config_hash = up(bed)
+        agent = daemon.agent()
+        put(bed)
+        slow = server.offer({"": CONFIG.format("slow") + "  fake_ready_after: 700\n"})
+        trial = daemon.agent(other_than=agent)
+        upgrade(daemon)
+        settled(daemon)
+        same(daemon.agent(), trial, "the agent on trial")
+        server.wait_status(APPLIED, slow, 25)
+        server.wait_effective("fake_name: slow")
+        # one that never becomes well
+        bad = server.offer({"": CONFIG.format("bad") + "  fake_never_healthy: 1\n"})
+        trial = daemon.agent(other_than=trial)
+        upgrade(daemon)
+        server.wait_status(FAILED, bad, 40)
+        daemon.agent(20, other_than=trial)
+        server.wait_last_effective("fake_name: slow")
+        # and in the middle of all else: whatever is under way is done, or done anew
+        for number in range(3):
+            name = f"quick{number}"
+            quick = server.offer({"": CONFIG.format(name)})
+            upgrade(daemon)
+            server.wait_status(APPLIED, quick, 40)
+            server.wait_last_effective(f"fake_name: {name}")
+        settled(daemon)
+
+
+def signals_that_come_between(user):
+    """None is lost, and none ends what it should not."""
+    with Bed(user) as bed:
+        server, daemon, config_hash = up(bed)
+        agent = identity(daemon.agent())
+        put(bed)
+        mark = daemon.mark()
+        daemon.signal(signal.SIGUSR2)
+        for _ in range(40):
+            daemon.signal(signal.SIGHUP)
+            daemon.signal(signal.SIGUSR2)
+            daemon.signal(signal.SIGCHLD)
+            time.sleep(0.002)
+        daemon.wait_log("takes the place of the one before", 40, mark)
+        daemon.wait_log("the new settings are in force", 20, mark)
+        settled(daemon)
+        same(identity(daemon.agent()), agent, "the agent")
+        assert not [line for line in daemon.log(mark) if "made: more than" in line]
+        # the end: in order, by whichever of the two
+        server.wait(lambda m: m.HasField("effective_config"), 30, "news of the agent", server.mark())
+        since = server.mark()
+        daemon.signal(signal.SIGUSR2)
+        time.sleep(0.04)
+        daemon.signal(signal.SIGTERM)
+        same(daemon.wait_end(60), 0, "exit status")
+        assert bed.agent_log().rstrip().endswith("fakeagent ends"), "the agent was not stopped in order"
+        server.wait(lambda m: m.HasField("agent_disconnect"), 20, "goodbye", since)
+
+
+def hung_children(user):
+    """A process of ours that does not take leave does not hold it up for long, and cannot stop it."""
+    with Bed(user) as bed:
+        server, daemon, config_hash = up(bed)
+        agent = identity(daemon.agent())
+        put(bed)
+        before = daemon.all_children()
+        for pid in before.values():
+            os.kill(pid, signal.SIGSTOP)
+        upgrade(daemon, 40)
+        after = settled(daemon)
+        assert not set(before.values()) & set(after.values()), "an old one lives"
+        same(identity(daemon.agent()), agent, "the agent")
+        since = server.mark()
+        at_work(bed, server, daemon, since)
+
+
+def nothing_runs(user):
+    """Without an agent to hand on, too: one that was given up is tried again, as at a start."""
+    with Bed(user) as bed:
+        server = bed.server()
+        daemon = bed.daemon(server, {"agent": {"restart": {"initial_delay": "10s"}}})
+        server.wait_healthy()
+        agent = daemon.agent()
+        proc.kill(agent)
+        daemon.wait_log("it is started again in", 15)
+        put(bed)
+        upgrade(daemon)
+        daemon.agent(other_than=agent)
+        settled(daemon)
+        same(version(bed), NEW, "version")
+
+
 TESTS = [
     ("the agent stays, everything else is new, twice", the_agent_stays),
+    ("the agent crashes after it: seen, and started again", the_agent_crashes_after),
+    ("the agent crashes in the middle of it", the_agent_crashes_during),
+    ("new programs that are not fit: the old one goes on", bad_programs),
+    ("settings that are not in force: first a reload", settings_that_are_not_in_force),
+    ("I9 the new one cannot go on: everything ends", another_storage),
+    ("I9 kill -9 of the parent in the middle of it, and after it", the_parent_is_killed),
+    ("I8 in the middle of a trial, and of an apply", during_a_trial),
+    ("signals in the middle of it", signals_that_come_between),
+    ("processes that do not answer", hung_children),
+    ("no agent runs", nothing_runs),
 ]
 
 users_made()
