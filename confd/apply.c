@@ -203,8 +203,9 @@ apply_end(struct apply *a)
 int
 apply_ended(const struct apply *a)
 {
-	return !a->agent.proc_known ||
-	       (a->agent.proc.state == AGENT_STOPPED && a->agent.proc.token == a->token);
+	/* nothing was heard of procd yet: the agent may run all the same, after one of us took another's place */
+	return a->agent.proc_known && a->agent.proc.state == AGENT_STOPPED &&
+	       a->agent.proc.token == a->token;
 }
 
 void

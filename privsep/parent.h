@@ -7,6 +7,7 @@
 #define PRIVSEP_PARENT_H
 
 #include <event2/event.h>
+#include <signal.h>
 #include <sys/types.h>
 
 #include "agent_spawn.h"
@@ -86,11 +87,13 @@ enum upgrade_stage {
 
 struct upgrade {
 	enum upgrade_stage stage;
-	int wanted;     /* when the reload is done that is under way */
-	int program;    /* the new one's file, asked and executed by this descriptor; -1 */
-	pid_t pid;      /* of the one that is asked; 0 */
-	int pidfd;      /* likewise, or -1 */
-	int end_signal; /* came meanwhile, for the new one; 0 */
+	int wanted;      /* when the reload is done that is under way */
+	int program;     /* the new one's file, asked and executed by this descriptor; -1 */
+	pid_t pid;       /* of the one that is asked; 0 */
+	int pidfd;       /* likewise, or -1 */
+	int end_signal;  /* came meanwhile, for the new one; 0 */
+	int rounds;      /* of the loop, with all signals blocked */
+	sigset_t before; /* those that were before */
 	struct rate asked;
 	struct event *exited, *deadline, *step;
 };

@@ -69,6 +69,8 @@ finish(struct agent_slot *a)
 	a->start = 0;
 	if (p->ending)
 		parent_shutdown_step(p);
+	else if (parent_upgrade_holds(p))
+		parent_upgrade_step(p);
 }
 
 static void

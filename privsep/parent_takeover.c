@@ -183,7 +183,8 @@ parent_takeover_link(struct parent *p)
 static void
 on_guard_ended(evutil_socket_t fd, short what, void *arg)
 {
-	struct guard *g = arg;
+	struct parent *p = arg;
+	struct guard *g = &p->guard;
 	siginfo_t info = {0};
 
 	(void)what;
@@ -192,7 +193,9 @@ on_guard_ended(evutil_socket_t fd, short what, void *arg)
 	event_free(g->exited);
 	close(g->pidfd);
 	close(g->channel);
-	*g = (struct guard){0, -1, -1, NULL};
+	*g = (struct guard){.pidfd = -1, .channel = -1};
+	if (parent_upgrade_holds(p))
+		parent_upgrade_step(p);
 }
 
 /* There is one of our own, which was told of the agent. */
@@ -201,6 +204,8 @@ parent_takeover_guarded(struct parent *p)
 {
 	if (p->guard.pid != 0)
 		(void)syscall(SYS_pidfd_send_signal, p->guard.pidfd, SIGKILL, NULL, 0);
+	if (parent_upgrade_holds(p))
+		parent_upgrade_step(p);
 }
 
 static void
@@ -215,7 +220,7 @@ take_guard(struct parent *p)
 	    p->taken->guard_pid, p->taken->guard_pidfd, p->taken->guard_channel, NULL};
 	if (waitid(P_PIDFD, (id_t)g->pidfd, &info, WEXITED | WNOHANG | WNOWAIT) == -1)
 		fatal("the guard of the agent is no child of ours: %s", strerror(errno));
-	g->exited = event_new(p->base, g->pidfd, EV_READ | EV_PERSIST, on_guard_ended, g);
+	g->exited = event_new(p->base, g->pidfd, EV_READ | EV_PERSIST, on_guard_ended, p);
 	if (g->exited == NULL || event_add(g->exited, NULL) == -1)
 		fatal("no memory to watch the guard");
 }

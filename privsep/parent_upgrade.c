@@ -30,6 +30,7 @@
 #include "upgrade_state.h"
 
 #define CHECK_STATE_FD 3 /* the record, for the program that is asked */
+#define ROUNDS         4 /* of the loop, for a signal that was caught already to be heard */
 
 int
 parent_upgrade_holds(const struct parent *p)
@@ -60,6 +61,9 @@ end_stage(struct upgrade *u)
 	u->pidfd = u->program = -1;
 	u->pid = 0;
 	u->stage = UPGRADE_NONE;
+	if (u->rounds > 0) /* those that were passed on to ourselves come now */
+		(void)sigprocmask(SIG_SETMASK, &u->before, NULL);
+	u->rounds = 0;
 }
 
 /* Whoever was ended for it is started again, of the program files that we opened at our start. */
@@ -188,16 +192,12 @@ inherited(struct upgrade_state *s, int record, int flag)
 			(void)fcntl(*upgrade_fd(s, i, NULL), F_SETFD, flag);
 }
 
-/*
- * Returns where it failed.  Signals wait, blocked, until the new program has its handlers: one that came
- * between would end it.
- */
+/* Returns where it failed.  Signals wait, blocked, until the new program has its handlers. */
 static void
 execute(struct parent *p)
 {
 	char name[sizeof(UPGRADE_VARIABLE) + 16], *environment[] = {name, NULL};
 	struct upgrade_state s;
-	sigset_t all, before;
 	struct error err;
 	int record;
 
@@ -208,8 +208,6 @@ execute(struct parent *p)
 	}
 	log_info("opampd %s makes room for the new program", p->version);
 	(void)snprintf(name, sizeof(name), "%s=%d", UPGRADE_VARIABLE, record);
-	(void)sigfillset(&all);
-	(void)sigprocmask(SIG_SETMASK, &all, &before);
 	if (p->upgrade.end_signal != 0) /* the new one's to obey, in order */
 		(void)kill(getpid(), p->upgrade.end_signal);
 	if (p->reload_again)
@@ -221,26 +219,41 @@ execute(struct parent *p)
 	close(record);
 	p->reload_again = p->upgrade.end_signal = 0;
 	take_back(p, err.text);
-	(void)sigprocmask(SIG_SETMASK, &before, NULL); /* those that were passed on come now */
 }
 
 /*
  * Nobody is left but procd and an agent that runs, or none: validations, and an end of the agent that is
- * under way, are waited for.
+ * under way, are waited for.  procd is in its sandbox, so that it is a guard; and the one that guarded us,
+ * which would end the agent if we left it, is gone.
  */
 static int
 quiet(const struct parent *p)
 {
 	const struct agent_slot *a = &p->agents[0];
+	const struct slot *procd = &p->daemons[PROC_PROCD];
 	size_t i;
 
 	for (i = 0; i < CONNECT_SLOTS; i++)
 		if (p->connects[i].pid != 0)
 			return 0;
-	return p->daemons[PROC_NETD].pid == 0 && p->daemons[PROC_LINK].pid == 0 &&
+	return p->guard.pid == 0 && (procd->pid == 0 || procd->state == SLOT_UP) &&
+	       p->daemons[PROC_NETD].pid == 0 && p->daemons[PROC_LINK].pid == 0 &&
 	       p->daemons[PROC_CONFD].pid == 0 && p->merge.pid == 0 && p->reader.pid == 0 &&
 	       p->agents[1].start == 0 &&
 	       (a->start == 0 || (!a->asked && event_pending(a->exited, EV_READ, NULL) != 0));
+}
+
+/*
+ * One that came between the exec and the new program's handlers would end it; one whose handler ran, but
+ * whose event did not, would be lost: hence the rounds.
+ */
+static void
+block_signals(struct parent *p)
+{
+	sigset_t all;
+
+	(void)sigfillset(&all);
+	(void)sigprocmask(SIG_SETMASK, &all, &p->upgrade.before);
 }
 
 static void
@@ -250,7 +263,13 @@ on_step(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (parent_upgrade_holds(p) && quiet(p))
+	if (!parent_upgrade_holds(p) || !quiet(p))
+		return;
+	if (p->upgrade.rounds == 0)
+		block_signals(p);
+	if (p->upgrade.rounds++ < ROUNDS)
+		arm(p->upgrade.step, 0);
+	else
 		execute(p);
 }
 

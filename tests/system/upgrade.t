@@ -383,6 +383,19 @@ def nothing_runs(user):
         same(version(bed), NEW, "version")
 
 
+def one_upon_the_other(user):
+    """The next is asked for when one has just begun its work, with the guard of the one before still there."""
+    with Bed(user) as bed:
+        server, daemon, config_hash = up(bed)
+        agent = identity(daemon.agent())
+        for _ in range(8):
+            upgrade(daemon, 40)
+        settled(daemon)
+        same(identity(daemon.agent()), agent, "the agent")
+        since = server.mark()
+        at_work(bed, server, daemon, since)
+
+
 TESTS = [
     ("the agent stays, everything else is new, twice", the_agent_stays),
     ("the agent crashes after it: seen, and started again", the_agent_crashes_after),
@@ -393,6 +406,7 @@ TESTS = [
     ("I9 kill -9 of the parent in the middle of it, and after it", the_parent_is_killed),
     ("I8 in the middle of a trial, and of an apply", during_a_trial),
     ("signals in the middle of it", signals_that_come_between),
+    ("one upon the other", one_upon_the_other),
     ("processes that do not answer", hung_children),
     ("no agent runs", nothing_runs),
 ]
