@@ -132,7 +132,10 @@ for d in $ours; do
 done
 none 'no child, agent or command of ours leaves its domain' "$children $agent opamphub_front_t opamphub_store_t opampctl_t" "$all" process transition
 none 'no process that reads foreign bytes executes a program' "$children opamphub_front_t opamphub_store_t opampctl_t" "$all" file execute_no_trans
-none 'nobody but the agent with its boolean executes in its own domain' "$parent $hub" "$all" file execute_no_trans
+# an upgrade of opampd; that nobody of ours changes the file is asked below
+result 'the parent executes in its own domain what takes its place, and nothing else' \
+	"$(who "$parent" "$all" file execute_no_trans)" 'opampd_t opampd_exec_t file execute_no_trans'
+none 'nobody else but the agent with its boolean executes in its own domain' "$hub" "$all" file execute_no_trans
 result 'the agent does with opampd_agent_exec alone' \
 	"$(who opampd_agent_t "$all" file execute_no_trans | awk '{ print $NF }' | sort -u)" opampd_agent_exec
 
