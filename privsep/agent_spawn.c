@@ -225,10 +225,12 @@ child(struct agent_command *c, char **argv, int out, int err_fd, int secret, int
 	}
 	if (limits(c) == -1)
 		fail(STAGE_LIMITS);
-	if (fchdir(c->work_dir) == -1)
-		fail(STAGE_DIRECTORY);
 	if (become(c, own_pids && c->unprivileged) == -1)
 		fail(STAGE_IDS);
+	/* as the agent, whose it is: it may have locked itself out */
+	if (fchdir(c->work_dir) == -1 &&
+	    (errno != EACCES || fchmod(c->work_dir, 0750) == -1 || fchdir(c->work_dir) == -1))
+		fail(STAGE_DIRECTORY);
 	(void)mkdirat(c->work_dir, "tmp", 0700); /* as the agent: the directory is its own */
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1)
 		fail(STAGE_IDS);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -203,23 +204,14 @@ enable(struct cgroup *c, const char *controller)
 	return write_text(c->base, "cgroup.subtree_control", text);
 }
 
+/* By the kernel's word on whose child it is: /proc may hide the processes of other users. */
 static int
 is_ours(long pid)
 {
-	char path[64], text[512];
-	const char *s;
-	int root, r;
+	siginfo_t info;
 
-	if (pid == (long)getpid())
-		return 1;
-	(void)snprintf(path, sizeof(path), "/proc/%ld/stat", pid);
-	root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	r = root == -1 ? -1 : read_text(root, path, text, sizeof(text));
-	if (root >= 0)
-		close(root);
-	/* behind the program's name, which may hold anything: state and parent */
-	s = r == -1 ? NULL : strrchr(text, ')');
-	return s != NULL && strlen(s) > 4 && strtol(s + 4, NULL, 10) == (long)getpid();
+	return pid == (long)getpid() ||
+	       waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
 }
 
 /* Each process of the group by its number; -1 as soon as fn says so. */

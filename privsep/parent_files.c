@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/fsuid.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -118,6 +119,34 @@ open_directories(struct parent *p)
 	return 0;
 }
 
+/*
+ * What is made between these two is the group's that may look (control.reader_group): without CAP_CHOWN.  No file
+ * that was there is opened between them, since who has another group for files passes over no modes.
+ */
+static gid_t
+readers(const struct parent *p)
+{
+	struct record_entry e;
+	gid_t reader = UINT32_MAX;
+
+	if (!p->unprivileged && record_find(&p->settings.record, SET_GID_READER, &e))
+		memcpy(&reader, e.value, 4);
+	return reader;
+}
+
+static void
+make_for_readers(const struct parent *p)
+{
+	if (readers(p) != UINT32_MAX)
+		(void)setfsgid(readers(p));
+}
+
+static void
+make_for_us(void)
+{
+	(void)setfsgid(getegid());
+}
+
 static int
 open_control(struct parent *p)
 {
@@ -125,11 +154,9 @@ open_control(struct parent *p)
 	char *path =
 	    parent_path(p, SET_CONTROL_SOCKET, "/run/opampd/control.sock", "/control.sock");
 	char dir[sizeof(sun.sun_path)], *slash;
-	struct record_entry e;
 	struct error err;
 	struct stat st;
-	gid_t reader = UINT32_MAX;
-	int fd = -1, dir_fd = -1;
+	int fd = -1, dir_fd = -1, r, error;
 
 	if (parent_takeover_control(p)) {
 		free(path);
@@ -160,16 +187,14 @@ open_control(struct parent *p)
 	(void)snprintf(
 	    sun.sun_path, sizeof(sun.sun_path), "/proc/self/fd/%d/%.80s", dir_fd, slash + 1);
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd == -1 || bind(fd, (struct sockaddr *)&sun, sizeof(sun)) == -1 ||
-	    listen(fd, 16) == -1) {
-		log_error("control.socket: %s: %s", path, strerror(errno));
+	make_for_readers(p);
+	r = fd == -1 ? -1 : bind(fd, (struct sockaddr *)&sun, sizeof(sun));
+	error = errno;
+	make_for_us();
+	if (r == -1 || listen(fd, 16) == -1) {
+		log_error("control.socket: %s: %s", path, strerror(r == -1 ? error : errno));
 		goto fail;
 	}
-	if (record_find(&p->settings.record, SET_GID_READER, &e))
-		memcpy(&reader, e.value, 4);
-	if (!p->unprivileged && reader != UINT32_MAX)
-		if (fchownat(dir_fd, slash + 1, (uid_t)-1, reader, AT_SYMLINK_NOFOLLOW) == -1)
-			log_error("control.socket: %s: chown: %s", path, strerror(errno));
 	if (fchmodat(dir_fd, slash + 1, p->unprivileged ? 0600 : 0660, 0) == -1)
 		log_error("control.socket: %s: chmod: %s", path, strerror(errno));
 	p->control = fd;
@@ -323,16 +348,18 @@ parent_look_at_rest(struct parent *p)
 int
 parent_log_open(struct parent *p)
 {
+	struct stat st;
+	int fd, error;
+
 	/* O_NONBLOCK: as an ordinary user others than us can make a FIFO here */
-	int fd = openat(p->log_dir, "agent.log",
+	make_for_readers(p);
+	fd = openat(p->log_dir, "agent.log",
 	    O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC,
 	    p->unprivileged ? 0600 : 0640);
-	struct record_entry e;
-	struct stat st;
-	gid_t reader = UINT32_MAX;
-
+	error = errno;
+	make_for_us();
 	if (fd == -1) {
-		log_error("%s/agent.log: %s", p->log_path, strerror(errno));
+		log_error("%s/agent.log: %s", p->log_path, strerror(error));
 		return -1;
 	}
 	if (fstat(fd, &st) == -1 || !S_ISREG(st.st_mode)) {
@@ -340,11 +367,9 @@ parent_log_open(struct parent *p)
 		close(fd);
 		return -1;
 	}
-	if (!p->unprivileged && record_find(&p->settings.record, SET_GID_READER, &e)) {
-		memcpy(&reader, e.value, 4);
-		if (reader != UINT32_MAX && fchown(fd, (uid_t)-1, reader) == 0)
-			(void)fchmod(fd, 0640);
-	}
+	/* the umask kept it from the group; one of an older setting keeps its group until the rotation */
+	if (readers(p) != UINT32_MAX && st.st_gid == readers(p))
+		(void)fchmod(fd, 0640);
 	return fd;
 }
 

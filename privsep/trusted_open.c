@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -183,6 +184,32 @@ out:
 	return fd;
 }
 
+/*
+ * What belongs to another user is opened, and its mode set, as that user: so root needs no capability to pass over
+ * modes (CAP_DAC_OVERRIDE, CAP_FOWNER).  An ordinary user has no other to be.
+ */
+static void
+be(uid_t owner)
+{
+	if (geteuid() == 0)
+		(void)setfsuid(owner);
+}
+
+static int
+open_directory(int dir, const char *name, uid_t owner)
+{
+	int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), saved;
+
+	if (fd >= 0 || errno != EACCES)
+		return fd;
+	be(owner);
+	fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	saved = errno;
+	be(0);
+	errno = saved;
+	return fd;
+}
+
 enum mode {
 	MODE_GOOD,
 	MODE_LOCKED, /* its owner cannot use it */
@@ -217,13 +244,19 @@ mode_of(int fd, const char *path, uid_t owner, struct error *err)
  * any mode, which must not keep opampd from its next start for good (I14).
  */
 static int
-settle_mode(int fd, const char *path, int found, mode_t mode, int theirs, struct error *err)
+settle_mode(
+    int fd, const char *path, uid_t owner, int found, mode_t mode, int theirs, struct error *err)
 {
+	int r;
+
 	if (found == -1 || found == MODE_GOOD || (found == MODE_LOCKED && !theirs))
 		return found == -1 ? -1 : 0;
 	if (!theirs)
 		return -1;
-	if (fchmod(fd, mode) == -1)
+	be(owner);
+	r = fchmod(fd, mode);
+	be(0);
+	if (r == -1)
 		return found == MODE_LOCKED ? 0 : error_errno(err, "setting the mode of %s", path);
 	log_warn("%s: %s: its mode is set to %03o", path,
 	    found == MODE_OPEN ? "others could write there" : "its owner could not use it",
@@ -271,7 +304,7 @@ trusted_directory_look(const char *path, uid_t trusted, uid_t owner, int theirs,
 	dir = trusted_open(above, TRUSTED_DIRECTORY, trusted, err);
 	if (dir == -1)
 		return -1;
-	fd = openat(dir, name + 1, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	fd = open_directory(dir, name + 1, owner);
 	if (fd >= 0)
 		result = mode_of(fd, path, owner, err);
 	else if (errno == EACCES && theirs)
@@ -296,7 +329,7 @@ trusted_directory(const char *path, uid_t trusted, uid_t owner, gid_t group, mod
 {
 	char above[PATH_MAX];
 	const char *name;
-	int dir, fd;
+	int dir, fd, r;
 
 	name = strrchr(path, '/');
 	if (path[0] != '/' || name == NULL || name[1] == '\0' || strlen(path) >= sizeof(above))
@@ -306,37 +339,43 @@ trusted_directory(const char *path, uid_t trusted, uid_t owner, gid_t group, mod
 	if (dir == -1)
 		return -1;
 	name++;
-	fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	fd = open_directory(dir, name, owner);
 	if (fd == -1 && errno == ENOENT) {
 		if (mkdirat(dir, name, 0700) == -1) {
 			error_errno(err, "making the directory %s", path);
 			goto out;
 		}
 		fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (fd == -1 ||
+		if (fd == -1 || fchmod(fd, mode) == -1 ||
 		    ((owner != geteuid() || group != getegid()) &&
-			fchown(fd, owner, group) == -1) ||
-		    fchmod(fd, mode) == -1) {
-			error_errno(err, "setting up the directory %s", path);
+			fchown(fd, owner, group) == -1)) {
+			error_errno(err,
+			    "making the directory %s for user %u (where opampd's unit lacks "
+			    "CAP_CHOWN, it has to be there)",
+			    path, owner);
 			if (fd >= 0)
 				close(fd);
 			fd = -1;
+			(void)unlinkat(dir, name, AT_REMOVEDIR);
 			goto out;
 		}
 	}
 	/* the owner may be us, whom modes hold for */
 	if (fd == -1 && errno == EACCES && theirs && looks_ours(dir, name, owner)) {
-		if (fchmodat(dir, name, mode, 0) == -1) {
+		be(owner);
+		r = fchmodat(dir, name, mode, 0);
+		be(0);
+		if (r == -1) {
 			error_errno(err, "setting the mode of %s", path);
 			goto out;
 		}
-		fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		fd = open_directory(dir, name, owner);
 	}
 	if (fd == -1) {
 		(void)not_opened(dir, name, path, owner, err);
 		goto out;
 	}
-	if (settle_mode(fd, path, mode_of(fd, path, owner, err), mode, theirs, err) == -1) {
+	if (settle_mode(fd, path, owner, mode_of(fd, path, owner, err), mode, theirs, err) == -1) {
 		close(fd);
 		fd = -1;
 	}
