@@ -89,10 +89,12 @@ const struct policy policy_parent = {
     .proc = PROC_PARENT,
     /* what starting needs: ids, namespaces and mounts of the children, the agent's capabilities
      * come on top (agent.capabilities); nothing for the network, files of others or devices:
-     * what belongs to another is opened as that user (trusted_open.c).  DAC_OVERRIDE is for the root
-     * cgroup alone, whose directory nobody may write: a container's; the units do without it */
+     * what belongs to another is opened as that user (trusted_open.c).  The last two only where it
+     * has them, the units do without: to make a directory that is missing for its user, and for the
+     * root cgroup, whose directory nobody may write: a container's */
     .capabilities = 1ull << CAP_SETUID | 1ull << CAP_SETGID | 1ull << CAP_SETPCAP |
-		    1ull << CAP_KILL | 1ull << CAP_SYS_ADMIN | 1ull << CAP_DAC_OVERRIDE,
+		    1ull << CAP_KILL | 1ull << CAP_SYS_ADMIN | 1ull << CAP_CHOWN |
+		    1ull << CAP_DAC_OVERRIDE,
     .deny_list = 1,
     .syscalls = parent_denied,
     .limit_nofile = 1024,
