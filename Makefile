@@ -286,10 +286,13 @@ install-systemd: install
 	$(INSTALL) -m 644 $(SYSUSERS) $(DESTDIR)$(SYSUSERSDIR)
 	$(INSTALL) -m 644 $(TMPFILES) $(DESTDIR)$(TMPFILESDIR)
 	$(INSTALL) -m 644 dist/opamphub.conf.example $(DESTDIR)$(DOCDIR)/examples
+	sed 's|=/usr/sbin/|=$(SBINDIR)/|' dist/opampd-upgrade >$(DESTDIR)$(LIBEXECDIR)/opampd-upgrade
+	chmod 755 $(DESTDIR)$(LIBEXECDIR)/opampd-upgrade
 uninstall-systemd: uninstall
+	rm -f $(DESTDIR)$(LIBEXECDIR)/opampd-upgrade
 	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(UNITS))) $(addprefix $(DESTDIR)$(SYSUSERSDIR)/,$(notdir $(SYSUSERS)))
 	rm -f $(addprefix $(DESTDIR)$(TMPFILESDIR)/,$(notdir $(TMPFILES))) $(DESTDIR)$(DOCDIR)/examples/opamphub.conf.example
-	-rmdir --ignore-fail-on-non-empty $(addprefix $(DESTDIR),$(DOCDIR)/examples $(DOCDIR) $(SYSCONFDIR)/opamphub) 2>/dev/null
+	-rmdir --ignore-fail-on-non-empty $(addprefix $(DESTDIR),$(LIBEXECDIR) $(DOCDIR)/examples $(DOCDIR) $(SYSCONFDIR)/opamphub) 2>/dev/null
 
 # the module, its interfaces for other modules, and its man page; the package loads it (debian/, dist/rpm)
 SELINUXDIR ?= $(PREFIX)/share/selinux/packages

@@ -8,7 +8,10 @@ import os
 import re
 import shutil
 import signal
+import socket
+import subprocess
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
@@ -350,6 +353,92 @@ def signals_that_come_between(user):
         server.wait(lambda m: m.HasField("agent_disconnect"), 20, "goodbye", since)
 
 
+class Systemd:
+    """Stands in for systemd: hears the daemon, and answers the script of the packages by a command of that name."""
+
+    def __init__(self, bed, daemon):
+        self.bed, self.daemon = bed, daemon
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(bed.path("notify"))
+        os.chmod(bed.path("notify"), 0o666)
+        os.mkdir(bed.path("bin"))
+        bed.write("bin/systemctl", f"""#!/bin/sh
+case "$1 $2" in
+"show --property="*) cat "{bed.path('said')}.${{2#--property=}}" 2>/dev/null || : ;;
+*daemon-reload) : ;;
+list-units*) echo 'opampd@other.service loaded inactive dead' ;;
+*) echo "$*" >>"{bed.path('said')}" ;;
+esac
+""", 0o755)
+        with open("dist/opampd-upgrade", encoding="utf-8") as f:
+            bed.write("script", f.read().replace("=/usr/sbin/", f"={bed.dir}/").replace("/run/systemd/system", bed.dir).replace("/usr/sbin/policy-rc.d", bed.path("bin/policy")), 0o755)
+        threading.Thread(target=self.hear, daemon=True).start()
+
+    def note(self, name, text):
+        """For one unit alone; whole at once, for whoever reads it meanwhile."""
+        self.bed.write("word", text + "\n")
+        os.rename(self.bed.path("word"), self.bed.path(f"said.{name}"))
+
+    def hear(self):
+        while True:
+            for line in self.socket.recv(4096).decode().splitlines():
+                key, _, value = line.partition("=")
+                if key in ("READY", "RELOADING"):
+                    self.note("ActiveState", "active" if key == "READY" else "reloading")
+                elif key == "STATUS":
+                    self.note("StatusText", value)
+
+    def run(self):
+        self.note("MainPID", str(self.daemon.pid))
+        env = {"PATH": self.bed.path("bin") + ":" + os.environ["PATH"]}
+        r = subprocess.run(["/bin/sh", self.bed.path("script"), "opampd.service"], env=env, capture_output=True, text=True,
+                           timeout=200 * tap.SLOW, check=False)
+        same(r.returncode, 0, "exit status of the script")
+        return r.stdout + r.stderr
+
+    def asked(self):
+        """What it had to do beyond looking."""
+        try:
+            with open(self.bed.path("said"), encoding="utf-8") as f:
+                return f.read()
+        except FileNotFoundError:
+            return ""
+
+
+def the_package(user):
+    """dist/opampd-upgrade: in place where that can be, otherwise a stop and a start, and which of the two is said."""
+    with Bed(user) as bed:
+        server = bed.server()
+        daemon = bed.daemon(server, start=False, env={"PATH": os.environ["PATH"], "NOTIFY_SOCKET": bed.path("notify")})
+        systemd = Systemd(bed, daemon)
+        daemon.start()
+        server.wait_healthy()
+        agent = identity(daemon.agent())
+        until(lambda: os.path.exists(bed.path("said.ActiveState")), 20, "ready")
+        same(systemd.run(), "", "what is said where nothing was replaced")
+        put(bed)
+        same(systemd.run(), "opampd-upgrade: opampd.service: upgraded in place, the agent runs on\n", "what is said")
+        same(version(bed), NEW, "version")
+        same(identity(daemon.agent()), agent, "the agent")
+        same(systemd.asked(), "", "what systemd had to do")
+        # one that is not fit
+        shutil.copy2("/bin/false", bed.path("fresh"))
+        os.rename(bed.path("fresh"), bed.path("opampd"))
+        assert "stopping and starting it, and the agent with it" in systemd.run()
+        same(systemd.asked(), "try-restart opampd.service\n", "what systemd had to do")
+        same(identity(daemon.agent()), agent, "the agent")
+        # one that does not know the signal is not sent it
+        sleeper = subprocess.Popen(["sleep", "1000"])
+        try:
+            systemd.daemon = sleeper
+            assert "stopping and starting it, and the agent with it" in systemd.run()
+            same(systemd.asked(), "try-restart opampd.service\n" * 2, "what systemd had to do")
+            same(sleeper.poll(), None, "its end")
+        finally:
+            sleeper.kill()
+            sleeper.wait()
+
+
 def hung_children(user):
     """A process of ours that does not take leave does not hold it up for long, and cannot stop it."""
     with Bed(user) as bed:
@@ -407,6 +496,7 @@ TESTS = [
     ("I8 in the middle of a trial, and of an apply", during_a_trial),
     ("signals in the middle of it", signals_that_come_between),
     ("one upon the other", one_upon_the_other),
+    ("the packages' script", the_package),
     ("processes that do not answer", hung_children),
     ("no agent runs", nothing_runs),
 ]
