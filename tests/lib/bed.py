@@ -353,7 +353,7 @@ def users_made():
 def for_all(tests, users=None):
     """(name, function(user)) as (name as user, function()) for each user."""
     made = []
-    for user in users or USERS:
+    for user in USERS if users is None else users:
         for name, function in tests:
             made.append((f"{user}: {name}", lambda f=function, u=user: f(u)))
     return made

@@ -17,7 +17,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import proc
 import tap
-from bed import BUILD, DAEMONS, PROGRAMS, Bed, for_all, users_made
+from bed import BUILD, DAEMONS, PROGRAMS, ROOT, Bed, for_all, users_made
 from opampserver import APPLIED, FAILED
 from tap import same, until
 
@@ -353,6 +353,24 @@ def signals_that_come_between(user):
         server.wait(lambda m: m.HasField("agent_disconnect"), 20, "goodbye", since)
 
 
+def nobody_else(user):
+    """I15: neither the users of opampd's processes nor the agent's can send the signal.  That the processes cannot even
+    try shows tests/sandbox/prison.t."""
+    with Bed(user) as bed:
+        server, daemon, config_hash = up(bed)
+        put(bed)
+        mark = daemon.mark()
+        for pid in [*daemon.all_children().values(), daemon.agent()]:
+            uid = int(proc.status(pid)["Uid"].split()[0])
+            assert uid != 0
+            r = subprocess.run(["/bin/sh", "-c", f"kill -USR2 {daemon.pid}"], user=uid, group=uid, extra_groups=[], cwd="/",
+                               capture_output=True, text=True, check=False)
+            assert r.returncode != 0 and "not permitted" in r.stderr, (uid, r)
+        daemon.all_children()
+        same([line for line in daemon.log(mark) if "upgrade" in line], [], "upgrades")
+        same(version(bed), OLD, "version")
+
+
 class Systemd:
     """Stands in for systemd: hears the daemon, and answers the script of the packages by a command of that name."""
 
@@ -421,6 +439,12 @@ def the_package(user):
         same(version(bed), NEW, "version")
         same(identity(daemon.agent()), agent, "the agent")
         same(systemd.asked(), "", "what systemd had to do")
+        # where the administrator has forbidden that packages start anything
+        put(bed, ".")
+        bed.write("bin/policy", "#!/bin/sh\nexit 101\n", 0o755)
+        same(systemd.run(), "", "what is said where nothing may be started")
+        same(version(bed), NEW, "version")
+        os.unlink(bed.path("bin/policy"))
         # one that is not fit
         shutil.copy2("/bin/false", bed.path("fresh"))
         os.rename(bed.path("fresh"), bed.path("opampd"))
@@ -501,5 +525,8 @@ TESTS = [
     ("no agent runs", nothing_runs),
 ]
 
+# an ordinary user's processes share that user: there the filters stand between, tests/sandbox/prison.t
+AS_ROOT = for_all([("I15 nobody else can begin it", nobody_else)], ["root"] if ROOT else [])
+
 users_made()
-tap.run(for_all(TESTS))
+tap.run(for_all(TESTS) + AS_ROOT)
