@@ -324,6 +324,8 @@ main(int argc, char **argv)
 	struct parent *p = &parent;
 	struct options o;
 
+	if (getuid() != geteuid() || getgid() != getegid())
+		fatal("opampd is not made to be set-user-id");
 	find_title(p, argc, argv);
 	p->argv = argv;
 	o = parse_options(argc, argv);
@@ -332,8 +334,6 @@ main(int argc, char **argv)
 	(void)setenv("TZ", "UTC0", 1);
 	open_standard_descriptors(p->taken != NULL);
 	(void)umask(077);
-	if (getuid() != geteuid() || getgid() != getegid())
-		fatal("opampd is not made to be set-user-id");
 	init(p, &o);
 	notify_init(getenv("NOTIFY_SOCKET"));
 	if (parent_open_programs(p) == -1)

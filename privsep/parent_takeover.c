@@ -62,7 +62,7 @@ take_environment(struct parent *p, char *strings, size_t len)
 void
 parent_takeover_begin(struct parent *p, int check_only)
 {
-	char *word = getenv(UPGRADE_VARIABLE);
+	char *word = secure_getenv(UPGRADE_VARIABLE);
 	struct error err;
 	char *end, *strings;
 	size_t len;
