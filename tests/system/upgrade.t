@@ -371,6 +371,56 @@ def nobody_else(user):
         same(version(bed), OLD, "version")
 
 
+def the_agents_capability(user):
+    """agent.capabilities are among what the parent keeps; an ordinary user's it would lose, and says so."""
+    with Bed(user) as bed:
+        server = bed.server()
+        daemon = bed.daemon(server, {"agent": {"capabilities": ["CAP_NET_BIND_SERVICE"]}})
+        server.wait_healthy()
+        agent = daemon.agent()
+        put(bed)
+        if user != "root":
+            refused(bed, daemon, "do not outlive it")
+            return
+        had = {key: proc.status(daemon.pid)[key] for key in ("CapEff", "CapBnd")}
+        same(int(proc.status(agent)["CapEff"], 16), 1 << 10, "the agent's capabilities")
+        upgrade(daemon)
+        settled(daemon)
+        same({key: proc.status(daemon.pid)[key] for key in had}, had, "the parent's")
+        proc.kill(agent)
+        again = daemon.agent(20, other_than=agent)
+        until(lambda: int(proc.status(again)["CapEff"], 16) == 1 << 10, 20, "the agent to have its capability again")
+
+
+def told_agent(bed):
+    """Its pid, by opampctl: a confd that has just begun may not know it yet."""
+    return until(lambda: json.loads(bed.ctl("-j", "status")[1])["agent"].get("pid"), 20, "the agent's pid to be told")
+
+
+def in_the_background(user):
+    """Without -d, and with settings named from a directory that opampd has left since."""
+    with Bed(user) as bed:
+        server = bed.server()
+        bed.write("opampd.yaml", json.dumps(bed.settings(server)) + "\n")
+        with open(bed.path("log"), "w", encoding="utf-8") as log:
+            r = subprocess.run(bed.as_user([bed.path("opampd"), "-f", "opampd.yaml"]), cwd=bed.dir, stdin=subprocess.DEVNULL,
+                               stdout=subprocess.DEVNULL, stderr=log, env={"PATH": os.environ["PATH"]}, timeout=60 * tap.SLOW, check=False)
+        same(r.returncode, 0, "exit status of the start")
+        server.wait_healthy()
+        parent = json.loads(bed.ctl("-j", "sandbox")[1])["parent"]["pid"]
+        try:
+            was, session, agent = identity(parent), os.getsid(parent), identity(told_agent(bed))
+            put(bed)
+            os.kill(parent, signal.SIGUSR2)
+            until(lambda: version(bed) == NEW, 40, "the new program")
+            same(identity(parent), was, "the parent")
+            same(os.getsid(parent), session, "its session")
+            same(identity(told_agent(bed)), agent, "the agent")
+        finally:
+            os.kill(parent, signal.SIGTERM)
+            until(lambda: not bed.running(), 30, "everything to end")
+
+
 class Systemd:
     """Stands in for systemd: hears the daemon, and answers the script of the packages by a command of that name."""
 
@@ -523,6 +573,8 @@ TESTS = [
     ("the packages' script", the_package),
     ("processes that do not answer", hung_children),
     ("no agent runs", nothing_runs),
+    ("in the background", in_the_background),
+    ("agent.capabilities", the_agents_capability),
 ]
 
 # an ordinary user's processes share that user: there the filters stand between, tests/sandbox/prison.t
