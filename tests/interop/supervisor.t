@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """What the Collector project's own supervisor is tested for, as far as opampd has it yet: against the same real Collector."""
 import os
+import signal
 import sys
 import time
 import urllib.error
@@ -400,9 +401,13 @@ def restored_one_fails(user, mode):
         taken = socket.socket()
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         pid = daemon.agent()
-        proc.kill(pid)
-        until(lambda: bound(taken, port), 5, "the Collector's port to be taken by another")
-        taken.listen()
+        os.kill(daemon.pid, signal.SIGSTOP)  # or the next Collector may be faster than this test
+        try:
+            proc.kill(pid)
+            until(lambda: bound(taken, port), 10, "the Collector's port to be taken by another")
+            taken.listen()
+        finally:
+            os.kill(daemon.pid, signal.SIGCONT)
         mark = time.monotonic()
         c.server.wait_healthy(20, healthy=False)
         pids = set()
