@@ -114,11 +114,19 @@ def sends(data, begun=True):
 
 
 def message(*bodies):
+    """They are made before there is a connection (by the stages), whose time for a first message is short."""
+    frames = []
+
+    def prepare():
+        frames[:] = [frame(2, body() if callable(body) else body, mask=MASK) for body in bodies]
+
     def act(c):
         c.upgrade()
-        for body in bodies:
-            c.put(frame(2, body(c) if callable(body) else body, mask=MASK))
+        for data in frames:
+            c.put(data)
+        frames.clear()
         return c.goes_on()
+    act.prepare = prepare
     return act
 
 
@@ -171,7 +179,7 @@ def effectives():
 
 
 def wide_health(n):
-    def body(_c):
+    def body():
         h = opamp.ComponentHealth(healthy=True, status="StatusOK")
         for i in range(n):
             h.component_health_map[f"c{i}"].healthy = True
@@ -368,8 +376,8 @@ PROTOBUF = [
     Attack("100,000 empty elements", message(b"\0" + field(1, UID) + field(3, b"\x0a\x00" * 100000)), "goes on.*", None, DECODED),
     Attack("100,000 components", message(wide_health(99999)), "goes on.*", None, DECODED),
     Attack("999,000 unknown fields", message(b"\0" + field(1, UID) + b"\xd0\x3e\x01" * 999000), "goes on.*", None, DECODED),
-    Attack("an effective configuration of 31 MiB", message(lambda c: effective(31 * MIB)), "goes on", None, DECODED),
-    Attack("a small one after it", message(lambda c: effective(10)), "goes on", None, DECODED),
+    Attack("an effective configuration of 31 MiB", message(lambda: effective(31 * MIB)), "goes on", None, DECODED),
+    Attack("a small one after it", message(lambda: effective(10)), "goes on", None, DECODED),
     Attack("a message of the limit, of 0xff", message(b"\0" + b"\xff" * (LIMIT - 1)), "goes on; refused: .*", None, MESSAGE),
     Attack("wrong wire types", message(b"\0\x08\x01", b"\0\x12\x01x"), "goes on; refused: .*another type"),
     Attack("varints of eleven bytes", message(b"\0\x10" + b"\xff" * 11 + b"\1"), "goes on; refused: .*too long"),

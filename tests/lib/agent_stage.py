@@ -71,6 +71,7 @@ class AgentStage(Stage):
     def attack(self, row, offer=False):
         self.open()
         pids, agent, mark = self.pids(), self.daemon.agent(), self.daemon.mark()
+        getattr(row.act, "prepare", lambda: None)()
         self.watch.begin()
         result = []
         thread = threading.Thread(target=lambda: result.append(self.play(row)), daemon=True)

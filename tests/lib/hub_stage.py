@@ -86,6 +86,7 @@ class HubStage:
 
     def attack(self, row, page=False):
         self.open()
+        getattr(row.act, "prepare", lambda: None)()
         self.watch.begin()
         result = []
         thread = threading.Thread(target=lambda: result.append(self.play(row, page)), daemon=True)
