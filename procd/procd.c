@@ -67,10 +67,16 @@ static void
 do_signal(void *ctx, uint32_t start, int sig)
 {
 	struct handle *h = handle_of(ctx, start);
+	struct msg_start_id id = {start};
 
-	if (h == NULL || h->pidfd == -1)
+	if (h == NULL || h->pidfd == -1 ||
+	    syscall(SYS_pidfd_send_signal, h->pidfd, sig, NULL, 0) == 0 || errno == ESRCH)
 		return;
-	if (syscall(SYS_pidfd_send_signal, h->pidfd, sig, NULL, 0) == -1 && errno != ESRCH)
+	/* SELinux: it is not executed yet and so in the parent's domain.  Any signal would end it now. */
+	if (errno == EACCES)
+		child_send(
+		    &((struct procd *)ctx)->child, PROC_PARENT, MSG_AGENT_KILL, &id, NULL, 0, -1);
+	else
 		log_error("sending %s to the agent: %s", strsignal(sig), strerror(errno));
 }
 
