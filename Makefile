@@ -4,6 +4,7 @@
 #   make check           install what is needed, build, run the tests
 #   make demo            install what is needed, build, show it at work; DEMO=check does not wait for you
 #   make V=1             the same, each command shown
+#   make check-vm        the built packages on a booted system with SELinux enforcing (tests/vm)
 #   make check-proof     the long proofs (tests/proof)
 #   make bench           what opampd costs, measured beside opampsupervisor; BENCH=short in minutes
 #   make bench-hub       what opamphub costs with thousands of agents, beside a server on opamp-go
@@ -61,6 +62,8 @@ PACKAGES_CHECK := chromium libcmocka-dev clang-16 libclang-rt-16-dev llvm-16 per
 PACKAGES_DEB := bzip2 debhelper dpkg-dev git libcmocka-dev selinux-policy-dev
 PACKAGES_CHECK_DEB := blhc devscripts lintian
 PACKAGES_PROOF := qemu-system-x86 busybox-static cpio xz-utils
+PACKAGES_VM := qemu-system-x86 busybox-static cpio xz-utils mmdebstrap e2fsprogs policycoreutils selinux-policy-dev \
+	libc6-dev perl python3
 PACKAGES_SELINUX := selinux-policy-dev selinux-policy-default policycoreutils setools selint selinux-policy-src zstd
 PACKAGES_DEMO := python3 python3-websockets python3-protobuf iproute2 procps prometheus-node-exporter
 
@@ -330,6 +333,8 @@ deps-selinux:
 .PHONY: deps deps-check deps-proof deps-selinux
 deps:
 	@tests/lib/need-packages.sh $(PACKAGES_BUILD)
+deps-vm: deps
+	@tests/lib/need-packages.sh $(PACKAGES_VM)
 deps-proof: deps-check
 	@tests/lib/need-packages.sh $(PACKAGES_PROOF)
 deps-check: deps

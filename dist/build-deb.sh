@@ -8,6 +8,7 @@ git diff --quiet HEAD -- || echo "make deb: what is not committed is left out" >
 rm -rf "$dir"
 mkdir -p "$dir/src"
 git archive HEAD | tar -x -C "$dir/src"
+commit=$(git rev-parse HEAD)
 cd "$dir/src"
 # the times of files: the changelog's, whenever this runs
 SOURCE_DATE_EPOCH=$(dpkg-parsechangelog -S Timestamp)
@@ -18,4 +19,5 @@ if ! env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 HOME="$dir" DEB_BU
 	exit 1
 fi
 rm -rf "$dir/src"
+echo "$commit" >"$dir/commit" # what they were made of, for make check-vm
 ls -l "$dir"/*.deb

@@ -107,6 +107,10 @@ $(O)/tools/wspeer: $(O)/tests/tools/wspeer.o $(ARCHIVES_netd)
 $(O)/tools/fakeagent $(O)/tools/fakeagent2: $(O)/tools/%: tests/tools/fakeagent.c
 	@mkdir -p $(@D)
 	$(CC) -D_GNU_SOURCE $(if $(filter %2,$*),-DFAKE_VERSION='"2.0.0"') -std=gnu11 -g -O2 $(WARN) -o $@ $<
+# domain tries what a SELinux domain must not allow (make check-vm); static, so that it needs nothing of the domain's
+$(O)/tools/domain: tests/tools/domain.c
+	@mkdir -p $(@D)
+	$(CC) -D_GNU_SOURCE -std=gnu11 -g -O2 $(WARN) -static -o $@ $<
 # rogue stands in for a daemon that was taken over
 $(O)/tools/rogue: $(O)/tests/tools/rogue.o $(O)/libprivsep.a
 	@mkdir -p $(@D)
@@ -212,6 +216,14 @@ check-proof: deps-proof all test-tools
 .PHONY: check-disk
 check-disk: all test-tools
 	@O=$(abspath $(O)) FULL=1 tests/proof/faults.t
+# the built packages on a booted system with SELinux enforcing: tests/vm.  What the guest is made of is kept in build/vm;
+# the report is build/vm/report.  Takes the packages of make deb, or makes them.
+VM_TOOLS := $(addprefix $(O)/tools/,fakeagent inject policy domain) $(O)/gen/python/opamp/v1/opamp_pb2.py
+.PHONY: check-vm deps-vm
+check-vm: deps-vm $(VM_TOOLS) $(O)/selinux/opampd.pp
+	@[ "$$(cat $(DEB)/commit 2>/dev/null)" = "$$(git rev-parse HEAD)" ] || $(MAKE) --no-print-directory deb
+	@O=$(abspath $(O)) SUITE=vm tests/lib/run-tap.sh tests/vm/vm.t; status=$$?; \
+		cat $(O)/vm/report; exit $$status
 # tests/conformance.md: which test proves which requirement; it is an error if one of the spine has none
 .PHONY: conformance
 conformance:

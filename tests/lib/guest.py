@@ -53,7 +53,7 @@ def apt_with(work, suite):
 def kernel(build, version):
     """The directory with boot/vmlinuz-* and the modules of Debian's kernel for clouds of that version."""
     work = os.path.join(build, "guest", version)
-    if not glob.glob(os.path.join(work, "boot", "vmlinuz-*")):
+    if not glob.glob(os.path.join(work, "boot", "vmlinuz-*")) or not glob.glob(os.path.join(work, "**", "virtio_blk.ko*"), recursive=True):
         shutil.rmtree(work, ignore_errors=True)
         os.makedirs(work)
         options = apt_with(work, WANTED[version])
@@ -62,12 +62,24 @@ def kernel(build, version):
         run("apt-get", "-qq", "-o", "APT::Sandbox::User=root", *options, "download", package, cwd=work, stdout=sys.stderr)
         archive = glob.glob(os.path.join(work, "*.deb"))[0]
         with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", archive], stdout=subprocess.PIPE) as tar:
-            run("tar", "-x", "-C", work, "--wildcards", "./boot/vmlinuz*", "*diag.ko*", stdin=tar.stdout)
+            run("tar", "-x", "-C", work, "--wildcards", "./boot/vmlinuz*", "*diag.ko*", "*/virtio*.ko*", stdin=tar.stdout)
             tar.stdout.read()
         os.unlink(archive)
         shutil.rmtree(os.path.join(work, "lists"), ignore_errors=True)
         shutil.rmtree(os.path.join(work, "cache"), ignore_errors=True)
     return work
+
+
+def modules(build, version, names, directory):
+    """Those of the names that are no part of the kernel itself, ready to be loaded in their order; a kernel without one has it built in."""
+    for number, name in enumerate(names):
+        for path in glob.glob(os.path.join(kernel(build, version), "**", name + ".ko*"), recursive=True):
+            target = os.path.join(directory, f"{number}-{name}.ko")
+            if path.endswith(".xz"):
+                with open(target, "wb") as f:
+                    run("xz", "-dc", path, stdout=f)
+            else:
+                shutil.copy2(path, target)
 
 
 # ---- the tree
@@ -122,7 +134,7 @@ $B mount --rbind / /mnt; cd /mnt; $B mount --move . /; exec $B chroot . /bin/sh 
 """
 
 
-def make_tree(build, root, kernel_dir, commands):
+def make_tree(build, root, version, commands):
     tree = Tree(root)
     # libraries are where ldd says, and here as on the host /lib is /usr/lib
     for name in ("lib", "lib64", "sbin"):
@@ -157,15 +169,8 @@ def make_tree(build, root, kernel_dir, commands):
     libc = glob.glob("/lib/x86_64-linux-gnu/libgcc_s.so.1")
     for path in libc:
         tree.copy(path)
-    for name in MODULES:
-        for path in glob.glob(os.path.join(kernel_dir, "**", name + ".ko*"), recursive=True):
-            target = os.path.join(root, "modules", f"{MODULES.index(name)}-{name}.ko")
-            os.makedirs(os.path.dirname(target), exist_ok=True)
-            if path.endswith(".xz"):
-                with open(target, "wb") as f:
-                    run("xz", "-dc", path, stdout=f)
-            else:
-                shutil.copy2(path, target)
+    os.makedirs(os.path.join(root, "modules"))
+    modules(build, version, MODULES, os.path.join(root, "modules"))
     names = list(enumerate(USERS, 500))
     tree.write("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/nonexistent:/bin/false\n" +
                "".join(f"{n}:x:{i}:{i}::/nonexistent:/bin/false\n" for i, n in names))
@@ -201,7 +206,7 @@ def boot(build, version, commands, more="", seconds=240):
     shutil.rmtree(work, ignore_errors=True)
     root = os.path.join(work, "root")
     os.makedirs(root)
-    make_tree(build, root, kernel_dir, commands)
+    make_tree(build, root, version, commands)
     archive = os.path.join(work, "initramfs")
     run("sh", "-c", f"cd '{root}' && find . -print0 | cpio --null -o -H newc --quiet >'{archive}'")
     shutil.rmtree(root)
