@@ -22,8 +22,8 @@ PLACES = ("/etc/opampd", "/etc/opamphub", "/run/opampd", "/run/opampd@exporter",
           "/var/lib/opamphub", "/var/log/opampd", "/var/log/opampd@exporter", "/usr/sbin/opampd", "/usr/sbin/opamphub", "/usr/bin/opampctl",
           "/usr/libexec/opampd", "/usr/lib/systemd/system/opampd.service", "/usr/lib/systemd/system/opampd@.service",
           "/usr/lib/systemd/system/opamphub.service")
-# what debian/opampd.README.Debian says of an upgrade: the agent lives on, or is stopped in order and started again
-UPGRADE_KEEPS_THE_AGENT = False
+# opampd(8), Upgrades: with this the agent lives on over an upgrade; a package without it stops it in order and starts it again
+UPGRADES_IN_PLACE = "/usr/libexec/opampd/opampd-upgrade"
 
 
 def packages(directory):
@@ -254,7 +254,8 @@ def upgrade():
     ok(until(lambda: not [p for p in host.processes() if " (deleted)" in os.readlink(f"/proc/{p.pid}/exe")]), "no process runs an old program",
        "\n".join(f"{p.name}: {os.readlink(f'/proc/{p.pid}/exe')}" for p in host.processes()))
     said = run("journalctl", "--since", mark, "--no-pager", "-o", "cat", "-u", "opampd").stdout
-    if UPGRADE_KEEPS_THE_AGENT:
+    if os.path.exists(UPGRADES_IN_PLACE):
+        same(pid_of("/usr/sbin/opampd"), before["/usr/sbin/opampd"], "the parent keeps its place")
         same(pid_of(AGENT), before[AGENT], "the agent lives on over the upgrade")
         same(pid_of(EXPORTER, "opampd@exporter.service"), second, "and so does the second one")
     else:
