@@ -147,8 +147,8 @@ MAY = {
     # a program that it executes is an agent, in the agent's domain
     "opampd_t": {"read settings", "list state", "list the agent's directory", "append to the agent's log", "a TCP socket", "listen on a port", "execute a program"},
     "opampd_connect_t": {"a TCP socket", "a UDP socket"},
-    "opampd_agent_t": {"list the agent's directory", "make a file of the agent's", "read another's log", "read the agent's log", "a TCP socket", "a UDP socket",
-                       "listen on a port"},
+    # not its directory, which is another user's: it has no capability here
+    "opampd_agent_t": {"read another's log", "read the agent's log", "a TCP socket", "a UDP socket", "listen on a port"},
     "opamphub_t": {"read the hub's options", "a TCP socket", "listen on a port"},
 }
 ALL = ("opampd_t", "opampd_netd_t", "opampd_connect_t", "opampd_link_t", "opampd_confd_t", "opampd_merge_t", "opampd_procd_t", "opampd_agent_t", "opamphub_t",
