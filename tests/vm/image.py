@@ -196,7 +196,7 @@ def initramfs(build, work):
     return archive
 
 
-def boot(build, initrd, images, console, stage):
+def boot(build, initrd, images, console, words):
     """The running emulator; its standard output is the guest's second serial line, the report."""
     image = glob.glob(os.path.join(guest.kernel(build, KERNEL), "boot", "vmlinuz-*"))[0]
     drives = [word for path in images for word in ("-drive", f"file={path},format=raw,if=virtio,cache=unsafe")]
@@ -205,5 +205,5 @@ def boot(build, initrd, images, console, stage):
                              "-nodefaults", "-display", "none", "-serial", "file:" + console, "-chardev", "stdio,id=report,signal=off",
                              "-serial", "chardev:report", "-no-reboot", "-kernel", image, "-initrd", initrd, *drives, "-append",
                              "console=ttyS0 quiet loglevel=3 panic=-1 security=selinux selinux=1 enforcing=1 audit=1 audit_backlog_limit=8192 "
-                             f"sysctl.kernel.printk_ratelimit=0 log_buf_len=4M vm.stage={stage}"],
+                             f"sysctl.kernel.printk_ratelimit=0 log_buf_len=4M {words}"],
                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace")

@@ -290,18 +290,17 @@ def purge():
         same(sorted(set(told.denials(lines))), [], "no denial in our domains: purge")
 
 
+STAGES = {"1": (system, install, settings, start, apply, refuse, reload, operator, sandbox, instance, crash, restart, escapes.alone, escapes.prisons),
+          "2": (system, after_reboot, upgrade, purge)}
+ALWAYS = (system, install, settings, start)
+
+
 def main():
     told.begin()
-    stage = re.search(r"vm\.stage=(\w+)", open("/proc/cmdline", encoding="ascii").read())[1]
-    guarded("system", system)
-    if stage == "1":
-        guarded("installation", install)
-        guarded("settings", settings)
-        guarded("start", start)
-        for part in (apply, refuse, reload, operator, sandbox, instance, crash, restart, escapes.alone, escapes.prisons):
-            guarded(part.__name__, part)
-    else:
-        for part in (after_reboot, upgrade, purge):
+    with open("/proc/cmdline", encoding="ascii") as f:
+        words = dict(word.partition("=")[::2] for word in f.read().split())
+    for part in STAGES[words["vm.stage"]]:
+        if part in ALWAYS or re.search(words.get("vm.only", ""), part.__name__):
             guarded(part.__name__, part)
 
 

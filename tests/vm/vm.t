@@ -3,7 +3,7 @@
 tests/vm/inside.py checks them.  The guest is booted twice from one disk: the second time is the reboot.
 
 Without KVM on purpose: it is not everywhere, and where a guest's kernel hangs under it nothing says so.
-The report, with the times, is BUILD/vm/report; what the guests printed otherwise is beside it."""
+ONLY=regex takes some of the parts.  The report, with the times, is BUILD/vm/report; what the guests printed otherwise is beside it."""
 import glob
 import os
 import re
@@ -102,7 +102,8 @@ def files(work):
 
 def stage(report, number, initrd, disks):
     console = os.path.join(BUILD, "vm", f"console-{number}")
-    machine = image.boot(BUILD, initrd, disks, console, number)
+    words = f"vm.stage={number}" + (f" vm.only={os.environ['ONLY']}" if "ONLY" in os.environ else "")
+    machine = image.boot(BUILD, initrd, disks, console, words)
     late = threading.Timer(STAGES[number], machine.kill)
     late.start()
     ended = False
