@@ -15,6 +15,7 @@
 #   make fuzz-messages   ten million messages between our processes (clang); MESSAGES=NUMBER
 #   make doc             man pages and documents, into build/doc
 #   make spelling        codespell over the tree
+#   make clang-tidy      clang-tidy over the sources (.clang-tidy); make pyflakes over the tests' Python
 #   make selinux         the SELinux policy module, into build/selinux
 #   make install         into DESTDIR, PREFIX (/usr/local), SYSCONFDIR (/etc); make uninstall
 #   make install-systemd   the same, and units, users and directories for systemd; install-selinux: the module

@@ -232,6 +232,7 @@ merge_remote(struct composer *c)
 		return 0;
 	for (i = 0; i < o->count; i++)
 		sorted[i] = &o->files[i];
+	/* NOLINTNEXTLINE(bugprone-sizeof-expression): pointers are sorted */
 	qsort(sorted, o->count, sizeof(sorted[0]), compare_names);
 	for (i = 0; i < o->count && r == 0; i++) {
 		const struct offer_file *f = sorted[i];

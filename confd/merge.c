@@ -208,32 +208,32 @@ read_parameters(
 		return -1;
 	attributes = calloc(params->count + 1, sizeof(*attributes));
 	order = calloc(params->count + 1, sizeof(*order));
+	in->attributes = attributes; /* all that is in `in` lives as long as the process */
+	in->order = order;
 	if (attributes == NULL || order == NULL)
 		return error_set(err, "no memory");
 	while (record_next(params, &pos, 0, &e)) {
-		char *copy = strndup(e.value, e.len);
 		const char *nul = memchr(e.value, '\0', e.len);
 
-		if (copy == NULL)
-			return error_set(err, "no memory");
-		if (e.key == PARAM_ORDER)
-			order[n++] = copy;
-		else if (e.key == PARAM_ALLOW &&
-			 expansion_add(&in->allowed, copy, strlen(copy)) == -1)
-			return error_set(err, "no memory");
-		else if (e.key == PARAM_ATTRIBUTE && nul != NULL) {
-			attributes[k].name = copy;
-			attributes[k++].value =
-			    strndup(nul + 1, e.len - (size_t)(nul - e.value) - 1);
+		if (e.key == PARAM_ORDER) {
+			order[n] = strndup(e.value, e.len);
+			if (order[n++] == NULL)
+				return error_set(err, "no memory");
+		} else if (e.key == PARAM_ALLOW) {
+			if (expansion_add(&in->allowed, e.value, e.len) == -1)
+				return error_set(err, "no memory");
+		} else if (e.key == PARAM_ATTRIBUTE && nul != NULL) {
+			attributes[k].name = strndup(e.value, e.len);
+			attributes[k].value = strndup(nul + 1, e.len - (size_t)(nul - e.value) - 1);
+			if (attributes[k].name == NULL || attributes[k++].value == NULL)
+				return error_set(err, "no memory");
 		}
 	}
 	in->uid_text = record_string(params, PARAM_UID_TEXT);
 	in->port = (unsigned)record_u64(params, PARAM_PORT, 0);
 	in->noop = (enum noop_form)record_u64(params, PARAM_NOOP, NOOP_NONE);
 	in->inject = record_u64(params, PARAM_INJECT, 0) != 0;
-	in->attributes = attributes;
 	in->attribute_count = k;
-	in->order = order;
 	in->order_count = n;
 	if (in->inject && in->uid_text == NULL)
 		return error_set(err, "no instance uid among the parameters");
@@ -246,6 +246,7 @@ read_local(struct merge *me, struct compose_input *in, struct error *err)
 	struct compose_file *files = calloc(me->local_count + 1, sizeof(*files));
 	size_t i, k = 0;
 
+	in->local = files;
 	if (files == NULL)
 		return error_set(err, "no memory");
 	for (i = 0; i < me->local_count; i++)
@@ -257,7 +258,6 @@ read_local(struct merge *me, struct compose_input *in, struct error *err)
 			    in->order[i], me->local[k].data, me->local[k].len};
 			k++;
 		}
-	in->local = files;
 	in->local_count = k;
 	return 0;
 }

@@ -100,8 +100,9 @@ static int
 is_port(const char *text)
 {
 	size_t n = strspn(text, "0123456789");
+	unsigned long port = strtoul(text, NULL, 10);
 
-	return n > 0 && n <= 5 && text[n] == '\0' && atol(text) >= 1 && atol(text) <= 65535;
+	return n > 0 && n <= 5 && text[n] == '\0' && port >= 1 && port <= 65535;
 }
 
 const char *

@@ -231,7 +231,7 @@ store_pair(struct settings_reader *r, const struct setting_rule *rule, const str
 		    key->value, fault != NULL ? fault : "no memory");
 	} else {
 		memcpy(both, key->value, key->len + 1);
-		memcpy(both + key->len + 1, text, strlen(text));
+		memcpy(both + key->len + 1, text, strlen(text) + 1);
 		store(r, rule, key, both, len);
 	}
 	free(both);

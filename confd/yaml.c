@@ -327,6 +327,7 @@ tree_append(struct yaml_tree *t, struct yaml_node *seq, struct yaml_node *item)
 
 	if (item == NULL)
 		return -1;
+	/* NOLINTNEXTLINE(bugprone-sizeof-expression): a list of pointers */
 	items = grow(t, seq, seq->items, sizeof(*items));
 	if (items == NULL)
 		return -1;

@@ -191,7 +191,7 @@ set_cell(struct text_writer *t, const char *name, const char *value, size_t len)
 	}
 	(void)log_escape(copy, cut * 4 + 5, value, cut);
 	if (end != NULL && end + 1 < value + len)
-		strcat(copy, " ...");
+		memcpy(copy + strlen(copy), " ...", sizeof(" ..."));
 	*cell(t, t->row_count - 1, c) = copy;
 }
 

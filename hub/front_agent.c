@@ -211,7 +211,7 @@ custom(struct conversation *c, const Opamp__Proto__V1__CustomMessage *m)
 	size_t pos = 0, n = m->capability == NULL ? 0 : strlen(m->capability);
 
 	while (record_next(&c->front->setup.record, &pos, SETUP_CUSTOM, &e)) {
-		if (e.len != n || memcmp(e.value, m->capability, n) != 0)
+		if (e.len != n || n == 0 || memcmp(e.value, m->capability, n) != 0)
 			continue;
 		if (m->data.len > LIMIT_HUB_CUSTOM / 2)
 			break;

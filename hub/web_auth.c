@@ -8,6 +8,7 @@
  * comes as a header, or as a cookie that only this origin's requests carry.
  */
 #include <netinet/in.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -168,8 +169,8 @@ web_session(struct web_request *q)
 		 strchr(q->author, '.') != NULL)
 		web_fault(q, 401, "no such token");
 	else {
-		(void)snprintf(text, sizeof(text), "%s.%llu", q->author,
-		    (unsigned long long)(now_unix_ns() / 1000000000 + COOKIE_S));
+		(void)snprintf(text, sizeof(text), "%s.%" PRIu64, q->author,
+		    now_unix_ns() / 1000000000 + COOKIE_S);
 		cookie_mac(q->web, text, strlen(text), hex);
 		(void)snprintf(header, sizeof(header),
 		    "Set-Cookie: " COOKIE

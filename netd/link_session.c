@@ -63,6 +63,7 @@ link_sessions_clear(struct link_sessions *all)
 	struct link_session *s;
 
 	while ((s = LIST_FIRST(&all->list)) != NULL)
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it is off the list, by a pointer to a pointer */
 		free_session(s);
 	link_baseline_clear(&all->baseline);
 	if (all->later != NULL)
@@ -412,6 +413,7 @@ take_effective(struct link_session *s, Effective *e)
 	char *data;
 
 	if (files != NULL && files->n_config_map > 1) /* Go sends maps in any order */
+		/* NOLINTNEXTLINE(bugprone-sizeof-expression): pointers are sorted */
 		qsort(files->config_map, files->n_config_map, sizeof(*files->config_map),
 		    compare_files);
 	data = pack(&e->base, &len);

@@ -502,7 +502,7 @@ report_build(struct report *r, unsigned flags, char **data, size_t *len, struct 
 		if (in[i])
 			p = put_bytes(p, parts[i].field, r->parts[i].packed, r->parts[i].len);
 	if (flags & REPORT_DISCONNECT)
-		p = put_bytes(p, FIELD_DISCONNECT, NULL, 0);
+		(void)put_bytes(p, FIELD_DISCONNECT, NULL, 0);
 	for (i = 0; i < PART_COUNT; i++)
 		if (in[i]) {
 			r->parts[i].due = 0;

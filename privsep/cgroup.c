@@ -60,7 +60,7 @@ find_mount(char *path, size_t size)
 			(void)snprintf(path, size, "%s", point);
 			found = 0;
 		}
-	fclose(f);
+	(void)fclose(f);
 	return found;
 }
 
@@ -79,7 +79,7 @@ own_group(char *path, size_t size)
 			(void)snprintf(path, size, "%s", line + 3);
 			found = 0;
 		}
-	fclose(f);
+	(void)fclose(f);
 	return found;
 }
 
@@ -226,7 +226,7 @@ each_process(int group, int (*fn)(int to, long pid), int to)
 		return -1;
 	while (r == 0 && fgets(line, sizeof(line), f) != NULL)
 		r = fn(to, strtol(line, NULL, 10));
-	fclose(f);
+	(void)fclose(f);
 	return r;
 }
 

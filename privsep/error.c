@@ -1,6 +1,7 @@
 /*
  * error.c: error texts (see error.h).  Every process; touches no descriptor.
  */
+#define ERROR_ITSELF /* no macros */
 #include "error.h"
 
 #include <errno.h>

@@ -23,4 +23,11 @@ int error_errno(struct error *err, const char *fmt, ...) __attribute__((format(p
 /* Puts what was being done in front of what went wrong: "fmt: old text".  Returns -1. */
 int error_prefix(struct error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+#if defined(__clang_analyzer__) &&                                                                 \
+    !defined(ERROR_ITSELF) /* it sees one file at a time: what they return is told here */
+#define error_set(...)    (error_set(__VA_ARGS__), -1)
+#define error_errno(...)  (error_errno(__VA_ARGS__), -1)
+#define error_prefix(...) (error_prefix(__VA_ARGS__), -1)
+#endif
+
 #endif

@@ -100,9 +100,16 @@ is_journal(void)
 	const char *stream = getenv("JOURNAL_STREAM");
 	unsigned long long dev, ino;
 	struct stat st;
+	char *end;
 
-	return stream != NULL && sscanf(stream, "%llu:%llu", &dev, &ino) == 2 &&
-	       fstat(2, &st) == 0 && st.st_dev == dev && st.st_ino == ino;
+	if (stream == NULL || fstat(2, &st) == -1)
+		return 0;
+	dev = strtoull(stream, &end, 10);
+	if (end == stream || *end != ':')
+		return 0;
+	stream = end + 1;
+	ino = strtoull(stream, &end, 10);
+	return end != stream && *end == '\0' && st.st_dev == dev && st.st_ino == ino;
 }
 
 /* Descriptor 2 becomes the log: every child inherits it and only ever writes. */

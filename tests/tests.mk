@@ -52,7 +52,7 @@ $(O)/fuzzer_%: $(O)/tests/fuzz/fuzz_%.o $(ARCHIVES)
 	$(CC) $(CFLAGS) -fsanitize=fuzzer $(HARDEN_LD) -o $@ $< -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS_ALL)
 fuzz-run: $(addprefix fuzz-,$(FUZZ_TARGETS))
 $(addprefix fuzz-,$(FUZZ_TARGETS)): fuzz-%:
-	@tests/lib/fuzz.sh $(O)/fuzzer_$* $* $(FUZZ_SECONDS)
+	@$(PYTHON) tests/lib/fuzz.py $(O)/fuzzer_$* $* $(FUZZ_SECONDS)
 
 # What the corpora reach, for each parser (tests/fuzz/parsers), and what they do not (tests/fuzz/unreached)
 .PHONY: coverage
@@ -234,6 +234,16 @@ conformance:
 spelling:
 	@tests/lib/need-packages.sh codespell
 	@git ls-files -z | grep -zvE '^tests/fuzz/corpus/|^tests/spelling.words$$|\.png$$|/go\.sum$$|package-lock\.json$$' | xargs -0 codespell -I tests/spelling.words
+
+# ---- what other programs find in the sources
+.PHONY: clang-tidy pyflakes
+clang-tidy: $(GEN_H)
+	@tests/lib/need-packages.sh clang-tidy-16
+	@tests/lib/clang-tidy.sh $(O) $(SOURCES)
+# Python by its name or by its first line: some tests are programs in another language
+pyflakes:
+	@tests/lib/need-packages.sh pyflakes3
+	@git ls-files -z '*.py' '*.t' | xargs -0 grep -lZE -m 1 '^#!/usr/bin/python3|^"""|^import |^from ' | xargs -0 pyflakes3
 
 # ---- interoperability: a real Collector and a server on the reference library, both built by Go
 # (OTELCOL_BINARY=PROGRAM takes a Collector that is there)

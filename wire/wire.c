@@ -319,6 +319,7 @@ drop_unknown(ProtobufCMessage *m)
 			if ((f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) != 0)
 				memcpy(
 				    &which, (const char *)m + f->quantifier_offset, sizeof(which));
+			/* NOLINTNEXTLINE(bugprone-sizeof-expression): the field is a pointer */
 			memcpy(&one, at, sizeof(one));
 			if (which == f->id && one != NULL)
 				drop_unknown(one);

@@ -230,7 +230,7 @@ keep_why(struct ws *w, const char *fmt, ...)
 	if (w->why == NULL)
 		return;
 	va_start(ap, fmt);
-	vsnprintf(w->why->text, sizeof(w->why->text), fmt, ap);
+	(void)vsnprintf(w->why->text, sizeof(w->why->text), fmt, ap);
 	va_end(ap);
 }
 
@@ -242,7 +242,7 @@ break_off(struct ws *w, uint16_t code, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(words, sizeof(words), fmt, ap);
+	(void)vsnprintf(words, sizeof(words), fmt, ap);
 	va_end(ap);
 	keep_why(w, "%s (close code %u)", words, code);
 	put_close(w, code, words);
@@ -399,6 +399,8 @@ append(struct ws *w, const uint8_t *data, size_t len)
 		room = room < ROOM_FIRST ? ROOM_FIRST : room * 2;
 		if (room > w->announced && w->announced >= need)
 			room = w->announced;
+		if (room < need)
+			room = need;
 		p = realloc(w->message, room);
 		if (p == NULL)
 			return break_off(w, 1011, "out of memory");
