@@ -1,0 +1,74 @@
+#!/bin/bash
+# check-rpm.sh RPMDIR DEBDIR: are the packages that make rpm left in RPMDIR as they should be?  The same files with the
+# same modes as the Debian packages in DEBDIR, hardened programs, rpmlint, nothing left by a removal, and a second
+# build in another place: the same bytes.
+set -u
+first=$(cd "$1" && pwd)
+debs=$(cd "$2" && pwd)
+here=$(cd "$(dirname "$0")" && pwd)
+passed=0 failed=0
+log=$(mktemp)
+second=$(mktemp -d /var/tmp/opampd-rpm-second-XXXXXX)
+unpacked=$(mktemp -d)
+trap 'rm -rf "$log" "$second" "$unpacked"' EXIT
+
+ok() { # name, status; $log says more
+	if [ "$2" -eq 0 ]; then
+		passed=$((passed + 1))
+		echo "ok - $1"
+	else
+		failed=$((failed + 1))
+		echo "not ok - $1"
+		sed 's/^/# /' "$log"
+	fi
+}
+
+# "mode owner path" of each, where both have it at the same place.  Apart from that differ, by each one's rules:
+# licence, changelog and what is Debian's alone; SELinux' folders; directories that others own, too.
+common() {
+	sed -E 's|^(\S+) (\S+) \./|\1 \2 /|; s| /lib/systemd/| /usr/lib/systemd/|; s|\.gz$||
+		s|/selinux/packages/targeted/|/selinux/packages/|; s|/include/distributed/|/include/contrib/|' |
+		grep -E '^-' |
+		grep -vE ' (/usr/share/licenses/|/usr/lib/\.build-id/|/usr/share/lintian/|/usr/share/doc/[^/]+/([^/]*\.spdx\.json|changelog|copyright|README\.Debian|NEWS\.Debian)$)' |
+		LC_ALL=C sort
+}
+of_rpm() { rpm -qp --qf '[%{FILEMODES:perms} %{FILEUSERNAME}/%{FILEGROUPNAME} %{FILENAMES}\n]' "$1" | common; }
+of_deb() { dpkg-deb -c "$1" | awk '{ print $1, $2, $6 }' | common; }
+
+# rpm's own, so that the database of this machine is not asked
+export HOME=$unpacked
+for name in opampd opampd-selinux opamphub; do
+	rpm=$(echo "$first"/RPMS/*/"$name"-[0-9]*.rpm)
+	deb=$(echo "$debs/${name}"_*.deb)
+	diff <(of_deb "$deb") <(of_rpm "$rpm") >"$log" 2>&1
+	ok "$name: the $(of_rpm "$rpm" | wc -l) files of the Debian package, with their modes and owners" $?
+	test "$(rpm -qp --qf '%{VERSION}' "$rpm")" = "$(dpkg-deb -f "$deb" Version)" >"$log" 2>&1
+	ok "$name: its version" $?
+	rpm2cpio "$rpm" | (cd "$unpacked" && cpio -id --quiet) >"$log" 2>&1
+	ok "$name: it can be unpacked" $?
+done
+find "$unpacked" -type f -perm -100 -exec hardening-check --nocfprotection -q {} + >"$log" 2>&1
+ok "hardening-check: every program ($(find "$unpacked" -type f -perm -100 | wc -l))" $?
+rpmlint -c "$here/rpm/rpmlint.toml" "$first"/RPMS/*/*.rpm "$here/rpm/opampd.spec" >"$log" 2>&1 && grep -q ' 0 errors, 0 warnings' "$log"
+ok "rpmlint says nothing" $?
+
+root=$(mktemp -d)
+rpm --root "$root" -i --nodeps --noscripts --noplugins "$first"/RPMS/*/*.rpm >"$log" 2>&1 && test -x "$root/usr/sbin/opampd" &&
+	rpm --root "$root" -e --nodeps --noscripts --noplugins opampd opampd-selinux opamphub >>"$log" 2>&1
+ok "they are installed and removed" $?
+find "$root" -path '*opamp*' >"$log"
+test ! -s "$log"
+ok "nothing of ours is left then" $?
+rm -rf "$root"
+
+if "$here/build-rpm.sh" "$second" >"$log" 2>&1; then
+	for rpm in "$first"/RPMS/*/*.rpm; do
+		cmp "$rpm" "$second/RPMS/$(basename "$(dirname "$rpm")")/$(basename "$rpm")" >"$log" 2>&1
+		ok "$(basename "$rpm") is built the same elsewhere" $?
+	done
+else
+	ok "a second build" 1
+fi
+[ -z "${RESULTS:-}" ] || echo "$passed $failed 0 rpm" >>"$RESULTS"
+echo "rpm: $passed passed, $failed failed, 0 skipped"
+[ "$failed" -eq 0 ]
