@@ -20,6 +20,7 @@
 #   make install         into DESTDIR, PREFIX (/usr/local), SYSCONFDIR (/etc); make uninstall
 #   make install-systemd   the same, and units, users and directories for systemd; install-selinux: the module
 #   make deb             Debian packages of what is committed, into build/deb; make check-deb looks at them
+#   make rpm             RPM packages, into build/rpm; make check-rpm looks at them
 #
 # CC=gcc or CC=clang; SAN=address,undefined for a sanitized build; WERROR=1 as CI has it.
 
@@ -62,6 +63,8 @@ PACKAGES_CHECK := chromium libcmocka-dev clang-16 libclang-rt-16-dev llvm-16 per
 
 PACKAGES_DEB := bzip2 debhelper dpkg-dev git libcmocka-dev selinux-policy-dev
 PACKAGES_CHECK_DEB := blhc devscripts lintian
+PACKAGES_RPM := bzip2 cpio file git rpm rpm2cpio selinux-policy-dev
+PACKAGES_CHECK_RPM := devscripts rpmlint
 PACKAGES_PROOF := qemu-system-x86 busybox-static cpio xz-utils
 PACKAGES_VM := qemu-system-x86 busybox-static cpio xz-utils mmdebstrap e2fsprogs policycoreutils selinux-policy-dev \
 	libc6-dev perl python3
@@ -323,6 +326,17 @@ deb: deps-deb
 check-deb: deb
 	@tests/lib/need-packages.sh $(PACKAGES_CHECK_DEB)
 	@dist/check-deb.sh $(abspath $(DEB))
+
+# ---- RPM packages: the same, with dist/rpm/opampd.spec, as far as Debian's rpm goes
+RPM := $(O)/rpm
+.PHONY: rpm check-rpm
+rpm: deps
+	@tests/lib/need-packages.sh $(PACKAGES_RPM)
+	@dist/build-rpm.sh $(abspath $(RPM))
+check-rpm: rpm
+	@tests/lib/need-packages.sh $(PACKAGES_CHECK_RPM)
+	@ls $(DEB)/*.changes >/dev/null 2>&1 || $(MAKE) deb
+	@dist/check-rpm.sh $(abspath $(RPM)) $(abspath $(DEB))
 
 .PHONY: help
 help:

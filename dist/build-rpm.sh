@@ -22,5 +22,5 @@ if ! env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 HOME="$dir/home" R
 	echo "make rpm: failed; the whole log is $dir/build.log" >&2
 	exit 1
 fi
-rm -rf "$dir/BUILD" "$dir/BUILDROOT" "$dir/home"
+rm -rf "${dir:?}/BUILD" "${dir:?}/BUILDROOT" "${dir:?}/home"
 find "$dir/RPMS" -name '*.rpm' -exec ls -l {} +

@@ -1,6 +1,6 @@
 #!/bin/sh
-# check-deb.sh DIR: are the packages that make deb left in DIR as they should be?  lintian, blhc, hardening-check, and
-# a second build in another place: the same bytes.
+# check-deb.sh DIR: are the packages that make deb left in DIR as they should be?  lintian, blhc, hardening-check, what
+# their SBOMs say, and a second build in another place: the same bytes.
 set -u
 first=$(cd "$1" && pwd)
 here=$(cd "$(dirname "$0")" && pwd)
@@ -30,10 +30,13 @@ for deb in "$first"/opamp*.deb; do
 	case $deb in *-dbgsym_*) ;; *) dpkg-deb -x "$deb" "$unpacked" ;; esac
 done
 # no control-flow note: Debian 12's own start files have none, so that the linker leaves it out; the code has it
-find "$unpacked" -type f -perm -100 -exec hardening-check --nocfprotection -q {} + >"$log" 2>&1
-ok "hardening-check: every program" $?
+find "$unpacked" -type f -perm -100 -exec hardening-check --nocfprotection -q {} + >"$log" 2>&1 &&
+	test "$(find "$unpacked" -type f -perm -100 | wc -l)" -ge 11
+ok "hardening-check: every program ($(find "$unpacked" -type f -perm -100 | wc -l))" $?
+"$here/check-sbom.py" "$here/.." "$first"/opampd_*.deb "$first"/opampd-selinux_*.deb "$first"/opamphub_*.deb >"$log" 2>&1
+ok "what each package says that it is made of (SPDX): $(grep -c ^ok "$log") checks" $?
 if "$here/build-deb.sh" "$second" "nocheck parallel=${JOBS:-$(nproc)}" >"$log" 2>&1; then
-	for deb in "$first"/*.deb; do
+	for deb in "$first"/*.deb "$first"/*.tar.xz "$first"/*.dsc; do
 		cmp "$deb" "$second/$(basename "$deb")" >"$log" 2>&1
 		ok "$(basename "$deb") is built the same elsewhere" $?
 	done
