@@ -238,7 +238,9 @@ doc-lint: $(MANS)
 # The labels are those of PREFIX=/usr.
 SELINUX_DEVEL ?= /usr/share/selinux/devel/Makefile
 SELINUX_FILES := selinux/opampd.te selinux/opampd.if selinux/opampd.fc
-.PHONY: selinux check-selinux
+.PHONY: selinux check-selinux deps-selinux
+deps-selinux:
+	@tests/lib/need-packages.sh $(PACKAGES_SELINUX)
 selinux: $(O)/selinux/opampd.pp
 $(O)/selinux/opampd.pp: $(SELINUX_FILES)
 	$(call say,POLICY,$@)
@@ -250,7 +252,8 @@ $(O)/selinux/opampd.pp: $(SELINUX_FILES)
 	cp $^ $(@D)
 	$(MAKE) -s -C $(@D) -f $(SELINUX_DEVEL) opampd.pp
 # what the policy must not allow, and its style
-check-selinux: $(O)/selinux/opampd.pp
+check-selinux: deps-selinux
+	$(MAKE) selinux
 	O=$(O) tests/selinux/lint.sh
 	O=$(O) tests/selinux/queries.sh
 

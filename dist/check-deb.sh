@@ -31,10 +31,10 @@ for deb in "$first"/opamp*.deb; do
 done
 # no control-flow note: Debian 12's own start files have none, so that the linker leaves it out; the code has it
 find "$unpacked" -type f -perm -100 -exec hardening-check --nocfprotection -q {} + >"$log" 2>&1 &&
-	test "$(find "$unpacked" -type f -perm -100 | wc -l)" -ge 11
-ok "hardening-check: every program ($(find "$unpacked" -type f -perm -100 | wc -l))" $?
+	test "$(find "$unpacked" -type f -perm -100 | wc -l)" -eq 11
+ok "hardening-check: every program, all 11" $?
 "$here/check-sbom.py" "$here/.." "$first"/opampd_*.deb "$first"/opampd-selinux_*.deb "$first"/opamphub_*.deb >"$log" 2>&1
-ok "what each package says that it is made of (SPDX): $(grep -c ^ok "$log") checks" $?
+ok "what each package says that it is made of (SPDX)" $?
 if "$here/build-deb.sh" "$second" "nocheck parallel=${JOBS:-$(nproc)}" >"$log" 2>&1; then
 	for deb in "$first"/*.deb "$first"/*.tar.xz "$first"/*.dsc; do
 		cmp "$deb" "$second/$(basename "$deb")" >"$log" 2>&1
