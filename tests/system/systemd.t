@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """What a service manager is told: readiness, reload, end, watchdog; and the units, users and directories of dist/."""
+import json
 import os
 import re
 import shutil
@@ -21,6 +22,7 @@ REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 UNITS = os.path.join(REPO, "dist", "systemd")
 # systemd-analyze security, tenths: what is left is explained in the units
 EXPOSURE = {"opampd.service": 31, "opampd@.service": 33, "opamphub.service": 28}
+EXPOSURE_EACH = {"netd": 15, "link": 15, "confd": 15, "procd": 15, "connect": 15, "merge": 15, "hub-front": 15, "hub-store": 15}
 WATCHDOG = "400000"  # microseconds: half of it is the pace
 
 
@@ -309,6 +311,53 @@ def users_are_all_there():
             same((st.st_mode & 0o7777, st.st_uid), (mode, int(users[user][2])), path)
 
 
+# what takes a call that no process of ours has on its list: said of a process only when it lacks the call
+FORBIDDEN = {"personality": "LockPersonality=yes", "sched_setscheduler": "RestrictRealtime=yes", "unshare": "RestrictNamespaces=yes",
+             "keyctl": "KeyringMode=private", "socket": "RestrictAddressFamilies=none", "mknodat": "PrivateDevices=yes\nDevicePolicy=closed",
+             "init_module": "ProtectKernelModules=yes", "syslog": "ProtectKernelLogs=yes", "sethostname": "ProtectHostname=yes",
+             "clock_settime": "ProtectClock=yes", "mount": "PrivateMounts=yes", "mprotect": "MemoryDenyWriteExecute=yes",
+             "chmod": "RestrictSUIDSGID=yes", "shmget": "PrivateIPC=yes", "execve": "NoNewPrivileges=yes"}
+NS_NET = 4  # SANDBOX_NS_NET
+
+
+def as_a_unit(name, policy):
+    """The unit that a service manager would need to give this process what its policy gives it (privsep/policy_*.c)."""
+    calls = {rule[0] for rule in policy["syscalls"]}
+    assert policy["deny_list"] == 0 and policy["landlock"] == 1, name
+    lines = [f"User={policy['user'] or '_opamphub'}", "UMask=0077", "SystemCallArchitectures=native", "SystemCallFilter=" + " ".join(sorted(calls)),
+             "CapabilityBoundingSet=" + ("CAP_KILL" if policy["capabilities"] == 1 << 5 else ""),
+             *(option for call, option in FORBIDDEN.items() if call not in calls)]
+    assert policy["capabilities"] in (0, 1 << 5), name
+    # Landlock: nothing but what its policy names, and nothing of it to be written but the store's and confd's directory
+    lines += ["ProtectSystem=strict", "ProtectHome=yes", "PrivateTmp=yes", "ProtectKernelTunables=yes", "ProtectControlGroups=yes",
+              "ProtectProc=invisible", "ProcSubset=pid"]
+    if policy["namespaces"] & NS_NET:
+        lines.append("PrivateNetwork=yes")
+    if policy["empty_root"]:
+        lines.append("RootDirectory=/run/empty")
+    if "socket" in calls:  # those of its rules
+        families = {a[2] for rule in policy["syscalls"] if rule[0] == "socket" and rule[2] == 0 for a in rule[3:] if a[:2] == ["eq", 0]}
+        lines.append("RestrictAddressFamilies=" + " ".join({2: "AF_INET", 10: "AF_INET6"}[f] for f in sorted(families)))
+    return "[Service]\nExecStart=/bin/true\n" + "\n".join(lines) + "\n"
+
+
+def exposure_of_each():
+    """What reads foreign bytes, judged as a unit: each process by itself."""
+    if shutil.which("systemd-analyze") is None:
+        raise Skip("no systemd-analyze here")
+    policies = json.loads(subprocess.run([os.path.join(os.environ["O"], "tools", "policy")], capture_output=True, check=True).stdout)
+    with tempfile.TemporaryDirectory() as place:
+        for name in ("netd", "link", "confd", "procd", "connect", "merge", "hub-front", "hub-store"):
+            unit = os.path.join(place, f"opampd-{name}.service")
+            with open(unit, "w", encoding="utf-8") as f:
+                f.write(as_a_unit(name, policies[name]))
+            r = subprocess.run(["systemd-analyze", "security", "--offline=true", "--no-pager", f"--threshold={EXPOSURE_EACH[name]}", unit],
+                               capture_output=True, text=True, check=False)
+            score = re.search(r"exposure level for \S+: ([0-9.]+)", r.stdout)
+            print(f"# {name}: {score.group(1) if score else '?'}")
+            same(r.returncode, 0, f"{name}: exposure above {EXPOSURE_EACH[name] / 10}: {r.stdout[-200:]}{r.stderr}")
+
+
 def every_option():
     """Each hardening option of the reviewers' checklist is set in each unit, or a comment in opampd.service says why not."""
     options = ("NoNewPrivileges ProtectSystem ProtectHome PrivateTmp PrivateDevices ProtectClock ProtectHostname ProtectControlGroups "
@@ -354,6 +403,7 @@ if __name__ == "__main__":
         ("opampd is ready before systemd's patience ends", patience_of_the_manager),
         ("the units' capabilities are those that the parents keep", capabilities_are_the_parents),
         ("sysusers.d and tmpfiles.d", users_are_all_there),
+        ("systemd-analyze: exposure of each process", exposure_of_each),
         ("every option of the checklist is set, or it is said why not", every_option),
         ("systemd-analyze: verify, exposure", exposure),
     ])
