@@ -22,7 +22,7 @@ REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 UNITS = os.path.join(REPO, "dist", "systemd")
 # systemd-analyze security, tenths: what is left is explained in the units
 EXPOSURE = {"opampd.service": 31, "opampd@.service": 33, "opamphub.service": 28}
-EXPOSURE_EACH = {"netd": 15, "link": 15, "confd": 15, "procd": 15, "connect": 15, "merge": 15, "hub-front": 15, "hub-store": 15}
+EXPOSURE_EACH = {"netd": 5, "link": 5, "confd": 6, "procd": 6, "connect": 13, "merge": 5, "hub-front": 5, "hub-store": 5}
 WATCHDOG = "400000"  # microseconds: half of it is the pace
 
 
