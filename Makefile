@@ -346,8 +346,6 @@ help:
 	@sed -n 's/^#   //p' Makefile
 
 # ---- packages, by name, from the system's own registry
-deps-selinux:
-	@tests/lib/need-packages.sh $(PACKAGES_SELINUX)
 .PHONY: deps deps-check deps-proof deps-selinux
 deps:
 	@tests/lib/need-packages.sh $(PACKAGES_BUILD)

@@ -5,13 +5,17 @@
 #include "test.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "privsep/sandbox.h"
 #include "privsep/trusted_open.h"
 
 #define OTHER 65534
@@ -210,6 +214,71 @@ test_I4_directories_that_are_made_or_found(void **state)
 	assert_int_equal(access(at("wide/made"), F_OK), -1);
 }
 
+/* In a child: what its exit code says went wrong first; 0: nothing. */
+static int
+without_capabilities(void)
+{
+	static const uint64_t kept = 1ull << CAP_SETUID | 1ull << CAP_SETGID;
+	gid_t group = getegid();
+	struct error err;
+	struct stat st;
+	int fd;
+
+	if (sandbox_capabilities(kept, &err) == -1)
+		return 1;
+	if (open(at("good/theirs"), O_RDONLY | O_DIRECTORY | O_CLOEXEC) != -1)
+		return 2; /* then this shows nothing */
+	fd = trusted_directory(at("good/theirs"), 0, OTHER, group, 0711, 1, &err);
+	if (fd == -1 || fstat(fd, &st) == -1 || st.st_uid != OTHER)
+		return 3;
+	/* who can enter it is root again */
+	if (getegid() != 0 || setfsuid((uid_t)-1) != 0)
+		return 4;
+	/* one that its owner locked, and one that it opened to all, are put right */
+	fd = trusted_directory(at("good/locked"), 0, OTHER, group, 0711, 1, &err);
+	if (fd == -1 || fstat(fd, &st) == -1 || (st.st_mode & 07777) != 0711)
+		return 5;
+	fd = trusted_directory(at("good/wide"), 0, OTHER, group, 0750, 1, &err);
+	if (fd == -1 || fstat(fd, &st) == -1 || (st.st_mode & 07777) != 0750)
+		return 6;
+	if (trusted_directory_look(at("good/theirs"), 0, OTHER, 1, &err) == -1)
+		return 7;
+	/* one that it may not make for another is not left behind, as root's */
+	if (trusted_directory(at("good/missing"), 0, OTHER, group, 0711, 1, &err) != -1 ||
+	    access(at("good/missing"), F_OK) == 0)
+		return 8;
+	/* as another user it is no way into what is not that user's */
+	return trusted_directory(at("good/strange"), 0, OTHER, group, 0711, 1, &err) == -1 ? 0 : 9;
+}
+
+static void
+test_I5_root_needs_no_capability_for_others_directories(void **state)
+{
+	static const struct {
+		const char *name;
+		mode_t mode;
+		uid_t owner;
+	} dirs[] = {{"good/theirs", 0711, OTHER}, {"good/locked", 0, OTHER},
+	    {"good/wide", 0777, OTHER}, {"good/strange", 0700, OTHER - 1}};
+	int status;
+	size_t i;
+	pid_t pid;
+
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	for (i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++) {
+		make_dir(dirs[i].name, dirs[i].mode);
+		assert_int_equal(chown(at(dirs[i].name), dirs[i].owner, (gid_t)-1), 0);
+	}
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		_exit(without_capabilities());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 int
 main(void)
 {
@@ -224,6 +293,8 @@ main(void)
 		test_I4_links_lead_only_where_paths_may, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(
 		test_I4_directories_that_are_made_or_found, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(
+		test_I5_root_needs_no_capability_for_others_directories, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
