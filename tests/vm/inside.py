@@ -112,6 +112,10 @@ def refuse():
         ok(until(lambda: host.agent().get("config", {}).get("status") == "failed" and
                  why in (host.agent()["config"].get("error") or ""), 90), f"the hub hears why a configuration was refused: {why}", host.state())
         ok(until(lambda: "fake_name: first" in host.effective() and host.healthy(), 60), f"the agent runs on the one before: {why}", host.state())
+    # a good one again: what failed would be tried anew after a reload
+    CONFIGURATION[0].assign("fake:\n  fake_name: first\n  fake_say: again\n")
+    ok(until(lambda: "fake_say: again" in host.effective() and host.agent().get("config", {}).get("status") == "applied" and host.healthy(), 60),
+       "and on the next good one", host.state())
     host.in_domains("after a rollback", RESIDENT + HUB)
     quiet("rollback")
 
