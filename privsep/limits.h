@@ -107,6 +107,7 @@
 #define LIMIT_UPGRADE_STATE       (4 * MIB) /* its record: mostly the environment */
 #define LIMIT_UPGRADE_FD          4096      /* numbers of the descriptors that it hands on */
 #define LIMIT_UPGRADE_CHECK_MS    60000 /* for the new program to say whether it can take over */
+#define LIMIT_UPGRADE_WAIT_MS     60000 /* for a configuration to be on trial, before it */
 #define LIMIT_UPGRADE_MS          30000 /* for our children to end before it */
 #define LIMIT_UPGRADES_PER_MINUTE 12
 #define LIMIT_UPGRADES            32 /* of one process: each adds a filter to it and to its later children */

@@ -82,17 +82,21 @@ struct ready { /* parent_ready.c: what the service manager was told, and will be
 enum upgrade_stage {
 	UPGRADE_NONE,
 	UPGRADE_CHECK, /* the new program is asked whether it can take over */
+	UPGRADE_WAIT,  /* until a configuration that is being applied is on trial */
 	UPGRADE_HOLD,  /* our children end; nobody is started any more */
 };
 
 struct upgrade {
 	enum upgrade_stage stage;
-	int wanted;      /* when the reload is done that is under way */
-	int program;     /* the new one's file, asked and executed by this descriptor; -1 */
-	pid_t pid;       /* of the one that is asked; 0 */
-	int pidfd;       /* likewise, or -1 */
-	int end_signal;  /* came meanwhile, for the new one; 0 */
-	int rounds;      /* of the loop, with all signals blocked */
+	int wanted;     /* when the reload is done that is under way */
+	int program;    /* the new one's file, asked and executed by this descriptor; -1 */
+	pid_t pid;      /* of the one that is asked; 0 */
+	int pidfd;      /* likewise, or -1 */
+	int end_signal; /* came meanwhile, for the new one; 0 */
+	int rounds;     /* of the loop, with all signals blocked */
+	uint64_t wait_until_ms;
+	uint64_t
+	    turning_ms; /* a configuration was found good then, and the agent was not started since; 0 */
 	sigset_t before; /* those that were before */
 	struct rate asked;
 	struct event *exited, *deadline, *step;

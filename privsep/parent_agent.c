@@ -67,6 +67,8 @@ finish(struct agent_slot *a)
 	if (a->patience != NULL)
 		(void)event_del(a->patience);
 	a->start = 0;
+	if (a->kind == AGENT_VALIDATE)
+		p->upgrade.turning_ms = now_ms();
 	if (p->ending)
 		parent_shutdown_step(p);
 	else if (parent_upgrade_holds(p))
@@ -365,6 +367,8 @@ start(struct parent *p, const struct msg_agent_start *m)
 	agent_release(&s);
 	a->stage = s.stage;
 	a->spawn_error = s.error;
+	if (a->kind == AGENT_RUN)
+		p->upgrade.turning_ms = 0;
 }
 
 /* One that runs already, started by the opampd before us in this process.  Its end is not watched yet. */

@@ -262,6 +262,8 @@ parent_merge_message(struct slot *s, struct message *m)
 	if (s->answered || (a->status != MERGE_DONE_OK && a->status != MERGE_REFUSED))
 		return;
 	s->answered = 1;
+	if (s->merge.kind == MERGE_CHECK)
+		s->parent->upgrade.turning_ms = now_ms();
 	merge_result(s->parent, &s->merge, a->status, 0, message_take_fd(m));
 }
 

@@ -3,6 +3,8 @@
  * was started from, keeps its number, and hands on the agent, which notices nothing.
  *
  *	SIGUSR2 -> the new program, opened once, is run with -n: do the settings and the record suit it?
+ *	        -> a configuration that was found good and is not on trial yet comes to it, or a minute is over:
+ *	           confd, killed between, would call it interrupted (I8)
  *	        -> netd, link, confd and the one-shots end; procd stays as the guard: should the new program
  *	           end before it has a procd of its own, that one sees our end and ends the agent (I9)
  *	        -> the same file is executed in our place (parent_takeover.c)
@@ -30,7 +32,9 @@
 #include "upgrade_state.h"
 
 #define CHECK_STATE_FD 3 /* the record, for the program that is asked */
-#define ROUNDS         4 /* of the loop, for a signal that was caught already to be heard */
+#define LOOK_MS        50
+#define START_MS       5000 /* beyond agent.stop_timeout, for the agent to be started */
+#define ROUNDS         4    /* of the loop, for a signal that was caught already to be heard */
 
 int
 parent_upgrade_holds(const struct parent *p)
@@ -257,30 +261,6 @@ block_signals(struct parent *p)
 }
 
 static void
-on_step(evutil_socket_t fd, short what, void *arg)
-{
-	struct parent *p = arg;
-
-	(void)fd;
-	(void)what;
-	if (!parent_upgrade_holds(p) || !quiet(p))
-		return;
-	if (p->upgrade.rounds == 0)
-		block_signals(p);
-	if (p->upgrade.rounds++ < ROUNDS)
-		arm(p->upgrade.step, 0);
-	else
-		execute(p);
-}
-
-void
-parent_upgrade_step(struct parent *p)
-{
-	/* later, not in the middle of what our caller does */
-	event_active(p->upgrade.step, EV_TIMEOUT, 0);
-}
-
-static void
 hold(struct parent *p)
 {
 	size_t i;
@@ -297,6 +277,53 @@ hold(struct parent *p)
 	slot_replace(&p->daemons[PROC_LINK]);
 	slot_replace(&p->daemons[PROC_CONFD]); /* made to be killed at any moment (I8) */
 	parent_upgrade_step(p);
+}
+
+/* Is confd between the last word on a configuration and the agent's start on it? */
+static int
+is_turning(const struct parent *p)
+{
+	uint64_t since = p->upgrade.turning_ms;
+
+	return p->merge.pid != 0 || p->agents[1].start != 0 ||
+	       (since != 0 &&
+		   now_ms() - since < settings_u64(&p->settings, SET_STOP_TIMEOUT) + START_MS);
+}
+
+static void
+hold_or_wait(struct parent *p)
+{
+	p->upgrade.stage = UPGRADE_WAIT;
+	if (is_turning(p) && now_ms() < p->upgrade.wait_until_ms)
+		arm(p->upgrade.step, LOOK_MS);
+	else
+		hold(p);
+}
+
+static void
+on_step(evutil_socket_t fd, short what, void *arg)
+{
+	struct parent *p = arg;
+
+	(void)fd;
+	(void)what;
+	if (p->upgrade.stage == UPGRADE_WAIT && !p->ending)
+		hold_or_wait(p);
+	if (!parent_upgrade_holds(p) || !quiet(p))
+		return;
+	if (p->upgrade.rounds == 0)
+		block_signals(p);
+	if (p->upgrade.rounds++ < ROUNDS)
+		arm(p->upgrade.step, 0);
+	else
+		execute(p);
+}
+
+void
+parent_upgrade_step(struct parent *p)
+{
+	/* later, not in the middle of what our caller does */
+	event_active(p->upgrade.step, EV_TIMEOUT, 0);
 }
 
 static void
@@ -336,7 +363,9 @@ on_checked(evutil_socket_t fd, short what, void *arg)
 		    "the new program cannot take over from this one (its words stand above, if it "
 		    "had any)");
 	} else {
-		hold(p);
+		(void)event_del(u->deadline);
+		u->wait_until_ms = now_ms() + LIMIT_UPGRADE_WAIT_MS;
+		hold_or_wait(p);
 	}
 }
 

@@ -77,6 +77,10 @@ def upgrade(daemon, seconds=30):
     return mark
 
 
+def connected(server):
+    until(lambda: server.connections and server.connections[-1].closed is None and server.connections[-1].count, 40, "a connection")
+
+
 def at_work(bed, server, daemon, since):
     """The agent's reports reach the server, its output the log."""
     server.wait(lambda m: m.HasField("effective_config"), 30, "news of the agent", since)
@@ -127,6 +131,7 @@ def the_agent_stays(user):
             sick = [m.msg.health for m in server.messages[since:] if m.msg.HasField("health") and not m.msg.health.healthy]
             same(sick, [], "reports of an unhealthy agent")
         # and the work goes on
+        connected(server)
         better = server.offer({"": CONFIG.format("after")})
         server.wait_status(APPLIED, better, 20)
         server.wait_effective("fake_name: after")
@@ -308,6 +313,7 @@ def during_a_trial(user):
         server.wait_status(APPLIED, slow, 25)
         server.wait_effective("fake_name: slow")
         # one that never becomes well
+        connected(server)
         bad = server.offer({"": CONFIG.format("bad") + "  fake_never_healthy: 1\n"})
         trial = daemon.agent(other_than=trial)
         upgrade(daemon)
@@ -317,6 +323,7 @@ def during_a_trial(user):
         # and in the middle of all else: whatever is under way is done, or done anew
         for number in range(3):
             name = f"quick{number}"
+            connected(server)
             quick = server.offer({"": CONFIG.format(name)})
             upgrade(daemon)
             server.wait_status(APPLIED, quick, 40)
