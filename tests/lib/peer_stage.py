@@ -8,7 +8,7 @@ import time
 import proc
 from bed import Bed, merged
 from opampserver import APPLIED, FAILED
-from peers import MESSAGE, Alive, Front, L, Table, Watch, within
+from peers import MESSAGE, PATIENCE, Alive, Front, L, Table, Watch, within
 from tap import until
 
 SETTINGS = {
@@ -135,7 +135,7 @@ class Stage:
         expected = "goes on.*" if row.sees == "goes on" else row.sees
         assert re.fullmatch(expected, str(seen)), f"the server saw {seen!r}, not {row.sees!r}"
         within(cost, row.memory)
-        assert self.pids() == pids, f"processes: {pids} before, {self.pids()} after"
+        assert self.pids() == pids, f"processes: {pids} before, {self.pids()} after\n" + "\n".join(self.daemon.log(mark)[-40:])
         if not row.agent_may_restart:
             assert self.daemon.agent() == agent, "the agent's pid changed"
         else:
@@ -148,6 +148,8 @@ class Stage:
         self.open()
         pids, agent = self.pids(), self.daemon.agent()
         self.watch.begin()
+        # while this test made the offer its server may have been too slow for netd
+        until(lambda: self.server.connections[-1].closed is None, PATIENCE, "a connection to offer by")
         offered = self.server.offer(files, b"offer " + name.encode()[:60], assign=False)
         took = time.monotonic()
         self.alive.check(name)
