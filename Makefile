@@ -62,7 +62,7 @@ PACKAGES_CHECK := chromium libcmocka-dev clang-16 libclang-rt-16-dev llvm-16 per
 	jq curl prometheus-node-exporter rsyslog
 
 PACKAGES_DEB := bzip2 debhelper dpkg-dev git libcmocka-dev selinux-policy-dev
-PACKAGES_CHECK_DEB := blhc devscripts lintian
+PACKAGES_CHECK_DEB := blhc devscripts iproute2 lintian mmdebstrap util-linux
 PACKAGES_RPM := bzip2 cpio file git rpm rpm2cpio selinux-policy-dev
 PACKAGES_CHECK_RPM := devscripts rpmlint
 PACKAGES_PROOF := qemu-system-x86 busybox-static cpio xz-utils
@@ -329,6 +329,12 @@ deb: deps-deb
 check-deb: deb
 	@tests/lib/need-packages.sh $(PACKAGES_CHECK_DEB)
 	@dist/check-deb.sh $(abspath $(DEB))
+# installed, at work, removed and purged in a minimal Debian of their own; CHECK_INSTALL=policy: with a policy, too
+.PHONY: check-deb-install
+check-deb-install:
+	@ls $(DEB)/*.changes >/dev/null 2>&1 || $(MAKE) deb
+	@tests/lib/need-packages.sh $(PACKAGES_CHECK_DEB)
+	@dist/check-install.sh $(abspath $(DEB)) $(CHECK_INSTALL)
 
 # ---- RPM packages: the same, with dist/rpm/opampd.spec, as far as Debian's rpm goes
 RPM := $(O)/rpm
