@@ -11,7 +11,7 @@
 #   make sandbox-figures   how many calls each process may make, and made (RECORDS=DIR, see tests/lib/recorder.py)
 #   make fuzz            every fuzz target, FUZZ_SECONDS each (clang)
 #   make fuzz-long       all of them in turn for FUZZ_SECONDS=7200, what is found kept and made small
-#   make coverage        what the fuzz corpora and unit tests reach; coverage-system: and real processes
+#   make coverage        what fuzz corpora, unit tests and some system tests reach; coverage-system: all of these
 #   make fuzz-messages   ten million messages between our processes (clang); MESSAGES=NUMBER
 #   make doc             man pages and documents, into build/doc
 #   make spelling        codespell over the tree

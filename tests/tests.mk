@@ -28,6 +28,13 @@ unit-tests: $(FUZZ_REPLAYS)
 check-corpus: $(FUZZ_REPLAYS)
 	@tests/lib/run-corpus.sh $(FUZZ_REPLAYS)
 
+# memcheck, for the targets whose bytes go through libraries: protobuf-c, libyaml, libevent, wslay, jansson, zlib
+VALGRIND_TARGETS := ctl http hub_text merge opampctl server server_message settings wire ws yaml
+.PHONY: check-valgrind
+check-valgrind: $(patsubst %,$(O)/tests/fuzz/replay_%,$(VALGRIND_TARGETS))
+	@tests/lib/need-packages.sh valgrind
+	@tests/lib/run-valgrind.sh $(O) $(VALGRIND_TARGETS)
+
 # libFuzzer builds live in their own folder, every object instrumented
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := $(FUZZ_SOURCES:tests/fuzz/fuzz_%.c=%)
@@ -54,12 +61,25 @@ fuzz-run: $(addprefix fuzz-,$(FUZZ_TARGETS))
 $(addprefix fuzz-,$(FUZZ_TARGETS)): fuzz-%:
 	@$(PYTHON) tests/lib/fuzz.py $(O)/fuzzer_$* $* $(FUZZ_SECONDS)
 
-# What the corpora reach, for each parser (tests/fuzz/parsers), and what they do not (tests/fuzz/unreached)
-.PHONY: coverage
-coverage:
-	@$(MAKE) -s $(JOBS) --no-print-directory O=$(O)/coverage CC=$(CLANG) HARDEN= OPT=-O1 \
-		CFLAGS='-fprofile-instr-generate -fcoverage-mapping' unit-tests
-	@$(PYTHON) tests/lib/coverage.py $(O)/coverage --unit
+# What is reached by the corpora (for each parser, tests/fuzz/parsers; what they do not: tests/fuzz/unreached), by the
+# unit tests, and by the real processes in some of the system tests.  One build serves all three: the processes' counters
+# lie in files that each maps when it begins, for in its sandbox it could write none at its end; the others are told where
+# theirs go.  COVERAGE_TESTS='tests/system/apply.t ...' takes other tests; coverage-system takes all of them.
+COVERAGE := $(abspath $(O))/coverage
+COVERAGE_TESTS ?= $(patsubst %,tests/system/%.t,apply connect daemon generic link link_output rogue secrets settings)
+.PHONY: coverage coverage-build coverage-system
+coverage-build:
+	@$(MAKE) -s $(JOBS) --no-print-directory O=$(O)/coverage CC=$(CLANG) HARDEN= OPT=-O1 CFLAGS='-fcoverage-mapping \
+		-fprofile-instr-generate=$(COVERAGE)/profiles/%m%c.profraw -mllvm -runtime-counter-relocation=true' \
+		all unit-tests test-tools
+	@rm -rf $(COVERAGE)/profiles && mkdir -m 1777 $(COVERAGE)/profiles
+	@umask 0; for p in $(ALL_PROGRAMS); do $(COVERAGE)/$$p -V </dev/null >/dev/null 2>&1 || true; done # files that each user may write
+coverage: coverage-build
+	-@O=$(COVERAGE) RESULTS= NAMES= tests/lib/run-tap.sh $(COVERAGE_TESTS)
+	-@O=$(COVERAGE) ONLY=ID-01 tests/system/protocol.t >/dev/null # a uid that the server gives
+	@$(PYTHON) tests/lib/coverage.py $(COVERAGE) --unit --system
+coverage-system:
+	@$(MAKE) --no-print-directory coverage COVERAGE_TESTS='$(SYSTEM_TESTS)'
 
 # ten million messages to the handlers of every process, with every row of the table taken at least once
 MESSAGE_FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*_messages.c))
@@ -70,20 +90,6 @@ fuzz-messages:
 		CFLAGS='-fsanitize=fuzzer-no-link $(CFLAGS)' fuzz-messages-programs
 	@$(PYTHON) tests/lib/fuzz-messages.py $(O)/fuzz $(MESSAGES) $(MESSAGE_FUZZERS)
 fuzz-messages-programs: $(addprefix $(O)/fuzzer_,$(MESSAGE_FUZZERS))
-
-# The same with the real processes: their counters lie in files that each maps when it begins, for in its sandbox
-# it could write none at its end.  SYSTEM_TESTS='tests/system/apply.t ...' takes some of the tests.
-COVERAGE_SYSTEM := $(abspath $(O))/coverage-system
-.PHONY: coverage-system
-coverage-system:
-	@$(MAKE) -s $(JOBS) --no-print-directory O=$(O)/coverage-system CC=$(CLANG) HARDEN= OPT=-O1 CFLAGS='-fcoverage-mapping \
-		-fprofile-instr-generate=$(COVERAGE_SYSTEM)/profiles/%m%c.profraw -mllvm -runtime-counter-relocation=true' \
-		all test-tools
-	@rm -rf $(COVERAGE_SYSTEM)/profiles && mkdir -m 1777 $(COVERAGE_SYSTEM)/profiles
-	-@O=$(COVERAGE_SYSTEM) tests/lib/run-tap.sh $(SYSTEM_TESTS)
-	@$(MAKE) -s $(JOBS) --no-print-directory O=$(O)/coverage CC=$(CLANG) HARDEN= OPT=-O1 \
-		CFLAGS='-fprofile-instr-generate -fcoverage-mapping' unit-tests
-	@$(PYTHON) tests/lib/coverage.py $(O)/coverage --unit --system $(COVERAGE_SYSTEM)
 
 # as many jobs as there are processors, unless the caller said
 JOBS = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))

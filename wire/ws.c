@@ -399,8 +399,7 @@ append(struct ws *w, const uint8_t *data, size_t len)
 		room = room < ROOM_FIRST ? ROOM_FIRST : room * 2;
 		if (room > w->announced && w->announced >= need)
 			room = w->announced;
-		if (room < need)
-			room = need;
+		room = room < need ? need : room;
 		p = realloc(w->message, room);
 		if (p == NULL)
 			return break_off(w, 1011, "out of memory");

@@ -1,8 +1,11 @@
 #!/usr/bin/python3
 """What the corpora of tests/fuzz reach of the parsers (tests/fuzz/parsers): each target its share of branches;
 and every line that none of them reaches has a reason in tests/fuzz/unreached, which has no other reasons.
-The whole table, with what the unit tests reach beside them, is written to O/coverage/report."""
+What corpora, unit tests and some system tests (COVERAGE_TESTS in tests/tests.mk) reach together: the lines of
+privsep, netd, confd and procd that must be, and the handler of every message.
+The whole table is written to O/coverage/report."""
 import os
+import re
 import subprocess
 import sys
 
@@ -21,9 +24,10 @@ def measure():
     report.extend(done.stdout.splitlines())
     with open(os.path.join(O, "coverage/report"), "w") as out:
         out.write("\n".join(l for l in report if not l.startswith("  ") or "/" in l) + "\n")
-    assert any(l.startswith("together without ctl/") for l in report), "it could not be measured:\n" + done.stdout[-3000:]
+    assert any(l.startswith("privsep netd confd procd") for l in report), "it could not be measured:\n" + done.stdout[-3000:]
     for line in report:
-        if line.startswith("together"):
+        if line.startswith(("together", "privsep netd confd procd", "handlers of messages", "unit tests", "and real")) or \
+                re.match(r"[a-z]+/ ", line):
             print("# " + line, flush=True)
 
 
@@ -40,4 +44,6 @@ tap.run([
     ("every target reaches its share of branches", lambda: none("branches reached, at least")),
     ("what no corpus reaches has a reason", lambda: none("not reached, and no reason")),
     ("no reason is stale", lambda: none(": stale, ")),
+    ("privsep, netd, confd and procd have their share of lines", lambda: none("lines reached, at least")),
+    ("no handler of a message is without a test", lambda: none("no test reaches its handler", "no handler was found")),
 ])
