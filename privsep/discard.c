@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -14,10 +15,13 @@
 
 #define CLOSER_STACK (64 * 1024)
 
+static atomic_uint pending;
+
 static void *
 close_it(void *arg)
 {
 	close((int)(intptr_t)arg);
+	(void)atomic_fetch_sub(&pending, 1);
 	return NULL;
 }
 
@@ -38,11 +42,14 @@ close_apart(int fd)
 	(void)pthread_attr_setstacksize(&attr, least > CLOSER_STACK ? least : CLOSER_STACK);
 	(void)sigfillset(&all);
 	(void)pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the loop's */
+	(void)atomic_fetch_add(&pending, 1);
 	r = pthread_create(&thread, &attr, close_it, (void *)(intptr_t)fd);
 	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
 	(void)pthread_attr_destroy(&attr);
-	if (r != 0)
+	if (r != 0) {
+		(void)atomic_fetch_sub(&pending, 1);
 		return -1;
+	}
 	/* The number goes first, whatever follows.  A fork before that would take it along: a child that hangs. */
 	while (fcntl(fd, F_GETFD) != -1)
 		(void)nanosleep(&moment, NULL);
@@ -62,4 +69,10 @@ discard_fd(int fd)
 	}
 	/* what cannot be closed apart stays open: the sender is ended, and slower with each time */
 	(void)close_apart(fd);
+}
+
+unsigned
+discard_pending(void)
+{
+	return atomic_load(&pending);
 }

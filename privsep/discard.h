@@ -11,4 +11,7 @@
  */
 void discard_fd(int fd);
 
+/* How many of them are being closed yet: an exec would wait for them, and nobody could end the wait. */
+unsigned discard_pending(void);
+
 #endif

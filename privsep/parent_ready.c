@@ -187,6 +187,9 @@ parent_ready_begin(struct parent *p, uint64_t limit_ms)
 	if (r->news == NULL || r->limit == NULL || r->watchdog == NULL)
 		fatal("no memory for the service manager's timers");
 	arm(r->limit, limit_ms);
-	if (watchdog != 0)
-		arm(r->watchdog, watchdog);
+	if (watchdog == 0)
+		return;
+	/* now: at an upgrade the manager counts from the last word of the one before us */
+	notify("WATCHDOG=1");
+	arm(r->watchdog, watchdog);
 }

@@ -180,6 +180,19 @@ parent_takeover_link(struct parent *p)
 
 /* ---- the guard: the procd of the one before, which ends the agent when our end of its channel closes */
 
+/* What it sent is unread, descriptors with it: they are closed as any that nobody asked for (discard.h). */
+static void
+end_guard_channel(struct parent *p)
+{
+	static const struct channel_callbacks none;
+	struct channel *c =
+	    channel_new(p->base, p->guard.channel, PROC_PARENT, PROC_PROCD, &none, p);
+
+	if (c == NULL)
+		fatal("no memory to end the guard's channel");
+	channel_free(c);
+}
+
 static void
 on_guard_ended(evutil_socket_t fd, short what, void *arg)
 {
@@ -192,7 +205,7 @@ on_guard_ended(evutil_socket_t fd, short what, void *arg)
 		return;
 	event_free(g->exited);
 	close(g->pidfd);
-	close(g->channel);
+	end_guard_channel(p);
 	*g = (struct guard){.pidfd = -1, .channel = -1};
 	if (parent_upgrade_holds(p))
 		parent_upgrade_step(p);

@@ -20,12 +20,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "child.h"
+#include "discard.h"
 #include "notify.h"
 #include "parent.h"
 #include "trusted_open.h"
@@ -33,6 +35,7 @@
 
 #define CHECK_STATE_FD 3 /* the record, for the program that is asked */
 #define LOOK_MS        50
+#define CLOSING_MS     5    /* between looks whether all is closed that our children sent */
 #define START_MS       5000 /* beyond agent.stop_timeout, for the agent to be started */
 #define ROUNDS         4    /* of the loop, for a signal that was caught already to be heard */
 
@@ -216,6 +219,9 @@ execute(struct parent *p)
 		(void)kill(getpid(), p->upgrade.end_signal);
 	if (p->reload_again)
 		(void)kill(getpid(), SIGHUP);
+	/* the new one's first word comes when it has read its settings */
+	if (notify_watchdog_ms() != 0)
+		notify("WATCHDOG=1");
 	inherited(&s, record, 0);
 	(void)syscall(SYS_execveat, p->upgrade.program, "", p->argv, environment, AT_EMPTY_PATH);
 	(void)error_errno(&err, "executing %s", p->program);
@@ -311,6 +317,11 @@ on_step(evutil_socket_t fd, short what, void *arg)
 		hold_or_wait(p);
 	if (!parent_upgrade_holds(p) || !quiet(p))
 		return;
+	/* a thread of ours that hangs in a close (discard.h) would hang the exec, which no signal ends */
+	if (discard_pending() != 0) {
+		arm(p->upgrade.step, CLOSING_MS);
+		return;
+	}
 	if (p->upgrade.rounds == 0)
 		block_signals(p);
 	if (p->upgrade.rounds++ < ROUNDS)
@@ -369,8 +380,8 @@ on_checked(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
-/* Between fork and exec: the record at 3, the log at 2, nothing else. */
-static void __attribute__((noreturn)) ask(const struct parent *p, int record)
+/* Between fork and exec: the record at 3, the log at 2, nothing else.  It ends with us, whatever it does. */
+static void __attribute__((noreturn)) ask(const struct parent *p, int record, pid_t parent)
 {
 	char name[sizeof(UPGRADE_VARIABLE) + 16], *environment[] = {name, NULL};
 	char check[] = "-n", file[] = "-f", settings[PATH_MAX],
@@ -383,7 +394,8 @@ static void __attribute__((noreturn)) ask(const struct parent *p, int record)
 	program = fcntl(p->upgrade.program, F_DUPFD_CLOEXEC, 10);
 	record = fcntl(record, F_DUPFD_CLOEXEC, 10);
 	if (null == -1 || program == -1 || record == -1 || dup2(null, 0) == -1 ||
-	    dup2(null, 1) == -1 || dup2(record, CHECK_STATE_FD) == -1 || chdir(p->cwd) == -1)
+	    dup2(null, 1) == -1 || dup2(record, CHECK_STATE_FD) == -1 || chdir(p->cwd) == -1 ||
+	    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == -1 || getppid() != parent)
 		_exit(126);
 	if (close_range(4, (unsigned)program - 1, 0) == -1 ||
 	    close_range((unsigned)program + 1, ~0u, 0) == -1)
@@ -410,7 +422,7 @@ start_check(struct parent *p, struct error *err)
 	else
 		(void)sigprocmask(SIG_SETMASK, &before, NULL);
 	if (u->pid == 0)
-		ask(p, record);
+		ask(p, record, (pid_t)s.pid);
 	close(record);
 	if (u->pid == -1) {
 		u->pid = 0;
@@ -451,6 +463,10 @@ begin(struct parent *p, struct error *err)
 		    "this process had %u of them, each of which left a filter of system calls: "
 		    "start opampd anew",
 		    p->upgrades);
+	if (discard_pending() != 0)
+		return error_set(err, "a descriptor that one of our processes sent is not closed "
+				      "yet: its file system "
+				      "does not answer: start opampd anew");
 	/* they are ambient ones, which an exec of ours would lose: they are cleared (opampd.c) */
 	if (p->unprivileged && p->command.capabilities != 0)
 		return error_set(err,

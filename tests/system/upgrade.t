@@ -299,6 +299,21 @@ def the_parent_is_killed(user):
         del since
 
 
+def the_parent_is_killed_while_it_asks(user):
+    """A new program that hangs when it is asked does not outlive who asked it."""
+    with Bed(user) as bed:
+        server, daemon, config_hash = up(bed)
+        put(bed)
+        shutil.copy2(os.path.join(BUILD, "tools", "rogue"), bed.path("fresh"))
+        os.rename(bed.path("fresh"), bed.path("opampd-merge"))  # its reader of settings, which says nothing
+        daemon.signal(signal.SIGUSR2)
+        asked = until(lambda: [p for p in proc.children(daemon.pid) if "-n" in (proc.arguments(p) or [])], 20, "the new program to be asked")
+        os.kill(asked[0], signal.SIGSTOP)
+        daemon.signal(signal.SIGKILL)
+        daemon.wait_end()
+        until(lambda: not bed.running(), 20, "everything to end")
+
+
 def during_a_trial(user):
     """The one that is good becomes the committed one, the one that is not is taken back."""
     with Bed(user) as bed:
@@ -574,6 +589,7 @@ TESTS = [
     ("settings that are not in force: first a reload", settings_that_are_not_in_force),
     ("I9 the new one cannot go on: everything ends", another_storage),
     ("I9 kill -9 of the parent in the middle of it, and after it", the_parent_is_killed),
+    ("I9 kill -9 of the parent while it asks the new program", the_parent_is_killed_while_it_asks),
     ("I8 in the middle of a trial, and of an apply", during_a_trial),
     ("signals in the middle of it", signals_that_come_between),
     ("one upon the other", one_upon_the_other),

@@ -18,18 +18,19 @@
 #define LIMIT_LONG 3600000 /* a limit that no test comes to */
 
 static int manager = -1;
+static char manager_name[64];
 static struct parent parent;
 
 static int
 make_manager(void **state)
 {
 	struct sockaddr_un sun = {.sun_family = AF_UNIX};
-	char name[64];
+	char *name = manager_name;
 	socklen_t len;
 
 	(void)state;
 	/* an abstract one: nothing is left of it */
-	(void)snprintf(name, sizeof(name), "@opampd-ready-test-%d", getpid());
+	(void)snprintf(name, sizeof(manager_name), "@opampd-ready-test-%d", getpid());
 	memcpy(sun.sun_path, name, strlen(name));
 	sun.sun_path[0] = '\0';
 	len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(name));
@@ -309,6 +310,26 @@ test_reload(void **state)
 	end();
 }
 
+/* At once, not only after a while: at an upgrade the manager has waited since the one before. */
+static void
+test_watchdog(void **state)
+{
+	(void)state;
+	assert_int_equal(setenv("WATCHDOG_USEC", "7200000000", 1), 0);
+	(void)unsetenv("WATCHDOG_PID");
+	notify_init(manager_name);
+	begin(LIMIT_LONG);
+	assert_string_equal(heard(), "WATCHDOG=1");
+	assert_string_equal(heard(), "");
+	assert_true(event_pending(parent.ready.watchdog, EV_TIMEOUT, NULL) != 0);
+	end();
+	assert_int_equal(setenv("WATCHDOG_USEC", "0", 1), 0);
+	notify_init(manager_name);
+	begin(LIMIT_LONG);
+	assert_string_equal(heard(), "");
+	end();
+}
+
 int
 main(void)
 {
@@ -321,6 +342,7 @@ main(void)
 	    cmocka_unit_test(test_I11_pace),
 	    cmocka_unit_test(test_I14_out_of_range),
 	    cmocka_unit_test(test_reload),
+	    cmocka_unit_test(test_watchdog),
 	};
 
 	log_init("test", LOG_SINK_STDERR, LOG_LEVEL_NOTHING);

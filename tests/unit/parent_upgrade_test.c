@@ -1,0 +1,187 @@
+/*
+ * parent_upgrade_test.c: what a child that was taken over left to the parent does not hold up an upgrade: a
+ * descriptor whose close waits for whom it belongs to.  close() is this file's, so that it can wait.
+ */
+#include "test.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "privsep/child.h"
+#include "privsep/discard.h"
+#include "privsep/parent.h"
+
+static struct parent parent;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+static int hang;       /* a close by another thread does not come back */
+static unsigned apart; /* so many were closed by another thread */
+
+int
+close(int fd)
+{
+	int r = (int)syscall(SYS_close, fd);
+
+	if (syscall(SYS_gettid) == getpid())
+		return r;
+	(void)pthread_mutex_lock(&lock);
+	apart++;
+	while (hang)
+		(void)pthread_cond_wait(&changed, &lock);
+	(void)pthread_mutex_unlock(&lock);
+	return r;
+}
+
+static void
+let(int hangs)
+{
+	(void)pthread_mutex_lock(&lock);
+	hang = hangs;
+	(void)pthread_cond_broadcast(&changed);
+	(void)pthread_mutex_unlock(&lock);
+}
+
+static void
+until_closed(void)
+{
+	while (discard_pending() != 0)
+		(void)usleep(1000);
+}
+
+static void
+begin(void)
+{
+	let(0);
+	memset(&parent, 0, sizeof(parent));
+	parent.base = event_base_new();
+	assert_non_null(parent.base);
+	parent.version = "1";
+	parent.program = (char[]){"/nonexistent/opampd"};
+	parent.settings_name = "/nonexistent/opampd.yaml";
+	parent.upgrade.program = parent.upgrade.pidfd = parent.guard.pidfd = parent.guard.channel =
+	    -1;
+}
+
+static void
+end(void)
+{
+	if (parent.upgrade.step != NULL)
+		event_free(parent.upgrade.step);
+	if (parent.upgrade.deadline != NULL)
+		event_free(parent.upgrade.deadline);
+	event_base_free(parent.base);
+}
+
+/* What is said when an upgrade is asked for. */
+static const char *
+ask(void)
+{
+	static char text[4096];
+	int fd = memfd_create("log", MFD_CLOEXEC), kept = dup(2);
+	ssize_t n;
+
+	assert_true(fd >= 0 && kept >= 0);
+	assert_int_equal(dup2(fd, 2), 2);
+	log_init("test", LOG_SINK_STDERR, LOG_LEVEL_ERROR);
+	parent_upgrade(&parent);
+	log_init("test", LOG_SINK_STDERR, LOG_LEVEL_NOTHING);
+	assert_int_equal(dup2(kept, 2), 2);
+	n = pread(fd, text, sizeof(text) - 1, 0);
+	text[n > 0 ? n : 0] = '\0';
+	close(fd);
+	close(kept);
+	assert_int_equal(parent.upgrade.stage, UPGRADE_NONE);
+	return text;
+}
+
+/* The exec would wait for that thread, with all signals blocked and no child of ours left. */
+static void
+test_I9_a_close_that_hangs(void **state)
+{
+	int p[2];
+
+	(void)state;
+	begin();
+	let(1);
+	assert_int_equal(pipe(p), 0);
+	discard_fd(p[1]);
+	assert_int_equal(discard_pending(), 1);
+	assert_non_null(strstr(ask(), "is not closed yet"));
+	let(0);
+	until_closed();
+	assert_non_null(strstr(ask(), "/nonexistent")); /* nothing else is in its way */
+	close(p[0]);
+	end();
+}
+
+static void
+send_descriptor(int to, int fd)
+{
+	struct iovec iov = {(char[]){"?"}, 1};
+	union {
+		char space[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = {.align = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
+	struct msghdr h = {.msg_iov = &iov,
+	    .msg_iovlen = 1,
+	    .msg_control = control.space,
+	    .msg_controllen = sizeof(control.space)};
+
+	memcpy(CMSG_DATA(&control.align), &fd, sizeof(int));
+	assert_int_equal(sendmsg(to, &h, 0), 1);
+}
+
+/* It is not read any more; closing the channel alone would close what it sent in the parent's loop. */
+static void
+test_I14_what_the_guard_sent(void **state)
+{
+	struct upgrade_state taken = {.upgrades = 1, .cgroup = -1};
+	int sv[2], p[2];
+	unsigned before;
+	pid_t pid;
+
+	(void)state;
+	begin();
+	parent.command.storage_path = (char[]){"/nonexistent"};
+	assert_int_equal(pipe(p), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, sv), 0);
+	send_descriptor(sv[1], p[1]);
+	close(p[1]);
+	close(sv[1]);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		_exit(0);
+	taken.guard_pid = pid;
+	taken.guard_pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	taken.guard_channel = sv[0];
+	parent.taken = &taken;
+	before = apart;
+	parent_takeover(&parent);
+	while (parent.guard.pid != 0)
+		(void)event_base_loop(parent.base, EVLOOP_ONCE);
+	until_closed();
+	assert_int_equal(apart, before + 1);
+	assert_int_equal(read(p[0], &pid, 1), 0); /* and it is closed */
+	close(p[0]);
+	end();
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_I9_a_close_that_hangs),
+	    cmocka_unit_test(test_I14_what_the_guard_sent),
+	};
+
+	log_init("test", LOG_SINK_STDERR, LOG_LEVEL_NOTHING);
+	return cmocka_run_group_tests_name("parent_upgrade", tests, NULL, NULL);
+}
