@@ -46,6 +46,10 @@ def run(command, seconds, log):
             if so_far >= seconds and not asked:
                 child.send_signal(signal.SIGUSR1)  # it ends after this input, in order
                 asked = True
+            if so_far >= seconds + 2 * HANG:
+                child.kill()
+            elif so_far >= seconds + HANG:  # it hangs in this input: that is kept and named
+                child.send_signal(signal.SIGABRT)
             time.sleep(0.5)
         status = child.wait()
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
