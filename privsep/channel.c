@@ -393,8 +393,8 @@ drain(struct channel *c)
 
 	if (c->error != 0)
 		return -1;
-	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): what was sent is off the list, by a pointer to a pointer */
 	while ((q = TAILQ_FIRST(&c->queue)) != NULL) {
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): what was sent is off the list, by a pointer to a pointer */
 		sent = transmit(c, q);
 		if (sent == 0) {
 			if (c->writing != NULL) {
