@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/fsuid.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -138,13 +137,13 @@ static void
 make_for_readers(const struct parent *p)
 {
 	if (readers(p) != UINT32_MAX)
-		(void)setfsgid(readers(p));
+		trusted_be(geteuid(), readers(p));
 }
 
 static void
 make_for_us(void)
 {
-	(void)setfsgid(getegid());
+	trusted_be(geteuid(), getegid());
 }
 
 static int

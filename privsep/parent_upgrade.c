@@ -315,7 +315,13 @@ on_step(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (p->upgrade.stage == UPGRADE_WAIT && !p->ending)
 		hold_or_wait(p);
-	if (!parent_upgrade_holds(p) || !quiet(p))
+	if (!parent_upgrade_holds(p))
+		return;
+	if (p->agents[0].start != 0 && p->daemons[PROC_PROCD].pid == 0) {
+		take_back(p, "procd, which would guard the agent, has ended");
+		return;
+	}
+	if (!quiet(p))
 		return;
 	/* a thread of ours that hangs in a close (discard.h) would hang the exec, which no signal ends */
 	if (discard_pending() != 0) {

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/fsuid.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -186,13 +187,28 @@ out:
 
 /*
  * What belongs to another user is opened, and its mode set, as that user: so root needs no capability to pass over
- * modes (CAP_DAC_OVERRIDE, CAP_FOWNER).  An ordinary user has no other to be.
+ * modes (CAP_DAC_OVERRIDE, CAP_FOWNER).  An ordinary user has no other to be.  The kernel takes such a change for a
+ * new user altogether: who may not be dumped becomes what fs.suid_dumpable says, and the signal of a parent's death
+ * is forgotten.  Neither is meant.
  */
+void
+trusted_be(uid_t user, gid_t group)
+{
+	int dumpable = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0), death = 0;
+
+	if (geteuid() != 0)
+		return;
+	(void)prctl(PR_GET_PDEATHSIG, &death, 0, 0, 0);
+	(void)setfsgid(group);
+	(void)setfsuid(user);
+	(void)prctl(PR_SET_DUMPABLE, dumpable == 1, 0, 0, 0);
+	(void)prctl(PR_SET_PDEATHSIG, death, 0, 0, 0);
+}
+
 static void
 be(uid_t owner)
 {
-	if (geteuid() == 0)
-		(void)setfsuid(owner);
+	trusted_be(owner, getegid());
 }
 
 static int

@@ -32,4 +32,10 @@ int trusted_directory(const char *path, uid_t trusted, uid_t owner, gid_t group,
 int trusted_directory_look(
     const char *path, uid_t trusted, uid_t owner, int theirs, struct error *err);
 
+/*
+ * From here on files are opened and made as this user and group, by root alone; as before with geteuid() and
+ * getegid().  Whether we may be dumped and the signal of a parent's death stay as they were.
+ */
+void trusted_be(uid_t user, gid_t group);
+
 #endif

@@ -197,6 +197,12 @@ discard_fd(int fd)
 	close(fd);
 }
 
+unsigned
+discard_pending(void)
+{
+	return 0;
+}
+
 /* In place of privsep's. */
 void
 agent_release(struct agent_start *s)

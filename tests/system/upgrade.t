@@ -552,6 +552,26 @@ def hung_children(user):
         at_work(bed, server, daemon, since)
 
 
+def the_guard_ends(user):
+    """I9: nobody would end the agent, should the next opampd fail: it is not made."""
+    with Bed(user) as bed:
+        server, daemon, config_hash = up(bed)
+        agent = identity(daemon.agent())
+        put(bed)
+        before = daemon.all_children()
+        os.kill(before["netd"], signal.SIGSTOP)  # its leave takes as long as it may
+        daemon.signal(signal.SIGUSR2)
+        until(lambda: "confd" not in daemon.children(), 20, "the end of confd")
+        os.kill(before["procd"], signal.SIGKILL)
+        daemon.wait_log("procd, which would guard the agent, has ended", 15)
+        settled(daemon)
+        same(version(bed), OLD, "version")
+        same(identity(daemon.agent()), agent, "the agent")
+        upgrade(daemon)
+        settled(daemon)
+        same(version(bed), NEW, "version")
+
+
 def nothing_runs(user):
     """Without an agent to hand on, too: one that was given up is tried again, as at a start."""
     with Bed(user) as bed:
@@ -595,6 +615,7 @@ TESTS = [
     ("one upon the other", one_upon_the_other),
     ("the packages' script", the_package),
     ("processes that do not answer", hung_children),
+    ("I9 the guard ends", the_guard_ends),
     ("no agent runs", nothing_runs),
     ("in the background", in_the_background),
     ("agent.capabilities", the_agents_capability),

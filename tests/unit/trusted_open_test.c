@@ -7,10 +7,12 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/fsuid.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -220,11 +222,14 @@ without_capabilities(void)
 {
 	static const uint64_t kept = 1ull << CAP_SETUID | 1ull << CAP_SETGID;
 	gid_t group = getegid();
+	int death = 0;
 	struct error err;
 	struct stat st;
 	int fd;
 
 	if (sandbox_capabilities(kept, &err) == -1)
+		return 1;
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) == -1 || prctl(PR_SET_DUMPABLE, 1) == -1)
 		return 1;
 	if (open(at("good/theirs"), O_RDONLY | O_DIRECTORY | O_CLOEXEC) != -1)
 		return 2; /* then this shows nothing */
@@ -234,6 +239,10 @@ without_capabilities(void)
 	/* who can enter it is root again */
 	if (getegid() != 0 || setfsuid((uid_t)-1) != 0)
 		return 4;
+	/* I12: nor did the kernel take it for another user's process */
+	if (prctl(PR_GET_PDEATHSIG, &death) == -1 || death != SIGKILL ||
+	    prctl(PR_GET_DUMPABLE) != 1)
+		return 10;
 	/* one that its owner locked, and one that it opened to all, are put right */
 	fd = trusted_directory(at("good/locked"), 0, OTHER, group, 0711, 1, &err);
 	if (fd == -1 || fstat(fd, &st) == -1 || (st.st_mode & 07777) != 0711)
