@@ -27,7 +27,7 @@ LOOKED_AT = {"mmap", "mprotect", "fcntl", "ioctl", "socket", "getsockopt", "sets
              "openat", "shutdown", "fchmod", "recvmsg", "mremap", "futex", "getrandom", "accept4", "recvfrom", "sendto", "sendmmsg",
              "clock_gettime", "fchown", "linkat", "unlinkat", "mkdirat", "lseek", "newfstatat"}
 USERS = {"netd": "_opampd_net", "link": "_opampd_link", "confd": "_opampd_conf", "procd": "_opampd_proc", "connect": "_opampd_dns", "merge": "_opampd_merge", "hub-front": "", "hub-store": ""}
-CAPABILITIES = {"procd": 1 << 5, "parent": 0x2001eb, "hub": 0x2001e0}
+CAPABILITIES = {"procd": 1 << 5, "parent": 0x2001e3, "hub": 0x2001e0}
 LIMITS = {"Max open files": "nofile", "Max file size": "fsize", "Max data size": "data", "Max address space": "as", "Max processes": "nproc"}
 
 # what the settings of these tests make of them (fit_limits in privsep/child.c)
