@@ -59,7 +59,7 @@ PACKAGES_BUILD := build-essential pkg-config libevent-dev libprotobuf-c-dev prot
 	libjansson-dev libsqlite3-dev zlib1g-dev python3 linux-libc-dev
 PACKAGES_CHECK := chromium libcmocka-dev clang-16 libclang-rt-16-dev llvm-16 perl python3 \
 	python3-websockets python3-protobuf openssl iproute2 procps strace util-linux xxd patch mandoc \
-	jq curl prometheus-node-exporter rsyslog
+	jq curl prometheus-node-exporter rsyslog systemd
 
 PACKAGES_DEB := bzip2 debhelper dpkg-dev git libcmocka-dev selinux-policy-dev
 PACKAGES_CHECK_DEB := blhc devscripts iproute2 lintian mmdebstrap util-linux
@@ -332,7 +332,7 @@ check-deb: deb
 # installed, at work, removed and purged in a minimal Debian of their own; CHECK_INSTALL=policy: with a policy, too
 .PHONY: check-deb-install
 check-deb-install:
-	@ls $(DEB)/*.changes >/dev/null 2>&1 || $(MAKE) deb
+	@[ "$$(cat $(DEB)/commit 2>/dev/null)" = "$$(git rev-parse HEAD)" ] || $(MAKE) deb
 	@tests/lib/need-packages.sh $(PACKAGES_CHECK_DEB)
 	@dist/check-install.sh $(abspath $(DEB)) $(CHECK_INSTALL)
 
@@ -344,7 +344,7 @@ rpm: deps
 	@dist/build-rpm.sh $(abspath $(RPM))
 check-rpm: rpm
 	@tests/lib/need-packages.sh $(PACKAGES_CHECK_RPM)
-	@ls $(DEB)/*.changes >/dev/null 2>&1 || $(MAKE) deb
+	@[ "$$(cat $(DEB)/commit 2>/dev/null)" = "$$(git rev-parse HEAD)" ] || $(MAKE) deb
 	@dist/check-rpm.sh $(abspath $(RPM)) $(abspath $(DEB))
 
 .PHONY: help

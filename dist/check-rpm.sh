@@ -38,6 +38,7 @@ of_rpm() { rpm -qp --qf '[%{FILEMODES:perms} %{FILEUSERNAME}/%{FILEGROUPNAME} %{
 of_deb() { dpkg-deb -c "$1" | awk '{ print $1, $2, $6 }' | common; }
 
 # rpm's own, so that the database of this machine is not asked
+home=${HOME:-/}
 export HOME=$unpacked
 for name in opampd opampd-selinux opamphub; do
 	rpm=$(echo "$first"/RPMS/*/"$name"-[0-9]*.rpm)
@@ -69,7 +70,8 @@ test ! -s "$log"
 ok "nothing of ours is left then" $?
 rm -rf "$root"
 
-if "$here/build-rpm.sh" "$second" >"$log" 2>&1; then
+# git's settings are the caller's
+if HOME=$home "$here/build-rpm.sh" "$second" >"$log" 2>&1; then
 	for rpm in "$first"/RPMS/*/*.rpm; do
 		cmp "$rpm" "$second/RPMS/$(basename "$(dirname "$rpm")")/$(basename "$rpm")" >"$log" 2>&1
 		ok "$(basename "$rpm") is built the same elsewhere" $?

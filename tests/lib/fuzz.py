@@ -98,6 +98,10 @@ def main():
             return 1
         executed += sum(int(n) for n in re.findall(r"stat::number_of_executed_units: *(\d+)", said))
         peak = max([peak] + [int(n) for n in re.findall(r"stat::peak_rss_mb: *(\d+)", said)])
+    if executed == 0:  # it says so however it ends
+        show(program, name, log, None)
+        print("%s: it ran, and tried no input" % name)
+        return 1
     # asked to end it does not look for what was lost: once more over all inputs, to the end
     status, took = run(command + ["-runs=0", new, seeds], float("inf"), log)
     if status != 0:

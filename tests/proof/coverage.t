@@ -24,7 +24,9 @@ def measure():
     report.extend(done.stdout.splitlines())
     with open(os.path.join(O, "coverage/report"), "w") as out:
         out.write("\n".join(l for l in report if not l.startswith("  ") or "/" in l) + "\n")
-    assert any(l.startswith("privsep netd confd procd") for l in report), "it could not be measured:\n" + done.stdout[-3000:]
+    # the last that coverage.py finds out before it says what is not as it must be
+    assert any(l.startswith("handlers of messages") for l in report), "it could not be measured:\n" + done.stdout[-3000:]
+    assert (done.returncode == 0) != any(l.startswith("NOT AS IT MUST BE: ") for l in report), "it did not end in order:\n" + done.stdout[-3000:]
     for line in report:
         if line.startswith(("together", "privsep netd confd procd", "handlers of messages", "unit tests", "and real")) or \
                 re.match(r"[a-z]+/ ", line):

@@ -141,8 +141,11 @@ result 'the agent does with opampd_agent_exec alone' \
 
 # ---- no domain may write what another executes
 executed=$(targets "$ours" "$all" file 'execute|entrypoint')
+result 'what they execute has each program of ours' \
+	"$(for d in $ours; do grep -qw "${d%_t}_exec_t" <<<"$executed" || echo "no ${d%_t}_exec_t"; done)" ''
 none 'nobody of ours changes what one of ours executes' "$ours" "$executed" file "$changing"
-programs=$(types_of_ours | grep _exec_t | tr '\n' ' ')
+programs=$(types_of_ours | grep _exec_t | sort | tr '\n' ' ')
+result 'and a type each' "${programs% }" "$(sorted "$(for d in $ours; do echo "${d%_t}_exec_t"; done)")"
 none 'nobody of ours changes its directories' "$ours" 'bin_t lib_t usr_t ld_so_t root_t' dir "$dir_changing"
 none 'nobody of ours changes a program of ours' "$ours" "${programs% }" file "$changing"
 none 'nobody of ours executes what it made or was handed' "$ours" \
@@ -218,7 +221,7 @@ result 'no child sees another process in /proc' \
 	"$(who "$children opamphub_front_t opamphub_store_t" "$ours" 'file dir lnk_file' 'read search open' | awk '$1 != $2')" ''
 none 'nobody loads a policy, modules or switches SELinux off' "$ours" "$all" 'security system' \
 	'load_policy setenforce setbool module_load module_request'
-result 'capabilities: sys_admin, sys_ptrace and the like' \
+result 'no capability over modules, devices, the clock, roots, labels or audit' \
 	"$(who "$ours" "$all" 'capability capability2' 'sys_module sys_rawio sys_boot sys_time sys_chroot mknod mac_admin mac_override linux_immutable audit_control audit_write setfcap')" ''
 
 [ -z "${RESULTS:-}" ] || echo "$((count - failed)) $failed 0 selinux" >>"$RESULTS"

@@ -309,6 +309,11 @@ def users_are_all_there():
                                  ("var/lib/opamphub", "_opamphub", 0o700)):
             st = os.stat(os.path.join(root, path))
             same((st.st_mode & 0o7777, st.st_uid), (mode, int(users[user][2])), path)
+        # agent.run_as names another user, to whom the directory was given: at the next boot, at an upgrade
+        work = os.path.join(root, "var/lib/opampd-agent")
+        os.chown(work, 12345, 12345)
+        subprocess.run(["systemd-tmpfiles", f"--root={root}", "--create", "opampd.conf"], check=True)
+        same(os.stat(work).st_uid, 12345, "who has the agent's directory")
 
 
 # what takes a call that no process of ours has on its list: said of a process only when it lacks the call

@@ -482,7 +482,7 @@ esac
         self.note("MainPID", str(self.daemon.pid))
         env = {"PATH": self.bed.path("bin") + ":" + os.environ["PATH"]}
         r = subprocess.run(["/bin/sh", self.bed.path("script"), "opampd.service"], env=env, capture_output=True, text=True,
-                           timeout=200 * tap.SLOW, check=False)
+                           timeout=250 * tap.SLOW, check=False)
         same(r.returncode, 0, "exit status of the script")
         return r.stdout + r.stderr
 
@@ -514,7 +514,8 @@ def the_package(user):
         # where the administrator has forbidden that packages start anything
         put(bed, ".")
         bed.write("bin/policy", "#!/bin/sh\nexit 101\n", 0o755)
-        same(systemd.run(), "", "what is said where nothing may be started")
+        same(systemd.run(), "opampd-upgrade: policy-rc.d forbids it: what runs goes on with the program that it has\n",
+             "what is said where nothing may be started")
         same(version(bed), NEW, "version")
         os.unlink(bed.path("bin/policy"))
         # one that is not fit

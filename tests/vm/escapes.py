@@ -150,6 +150,7 @@ def prisons():
 # ---- domains by themselves
 
 PROBES = "/usr/libexec/vm-probes"
+ACTS = 52  # of tests/tools/domain.c
 DOMAINS = {"opampd": ("netd", "connect", "link", "confd", "merge", "procd", "agent"), "opamphub": ("front", "store")}
 # what a domain may, of all that is tried; the rest is refused it
 MAY = {
@@ -194,6 +195,7 @@ def alone():
             found.setdefault(match[1], {})[match[2]] = match[3]
     refused = told.denials(told.KERNEL.since())
     same(sorted(found), sorted(ALL), "each domain is entered by exec, and by nothing else")
+    same(sorted(n for n in found if len(found[n]) != ACTS), [], f"each tried all {ACTS} acts")
     for name in ALL:
         results = found.get(name, {})
         done = {act for act, result in results.items() if result == "done"}
