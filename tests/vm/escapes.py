@@ -155,7 +155,7 @@ DOMAINS = {"opampd": ("netd", "connect", "link", "confd", "merge", "procd", "age
 # what a domain may, of all that is tried; the rest is refused it
 MAY = {
     # a program that it executes is an agent, in the agent's domain
-    "opampd_t": {"read settings", "list state", "list the agent's directory", "append to the agent's log", "a TCP socket", "listen on a port", "execute a program"},
+    "opampd_t": {"read settings", "append to the agent's log", "a TCP socket", "listen on a port", "execute a program"},
     "opampd_connect_t": {"a TCP socket", "a UDP socket"},
     # not its directory, which is another user's: it has no capability here
     "opampd_agent_t": {"read another's log", "read the agent's log", "a TCP socket", "a UDP socket", "listen on a port"},
