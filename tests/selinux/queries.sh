@@ -59,7 +59,7 @@ gather() {
 	done
 }
 types_of_ours() {
-	seinfo -t "$policy" | awk '$1 ~ /^(opamp|opampctl).*_t$/ { print $1 }'
+	seinfo "$policy" -t | awk '$1 ~ /^(opamp|opampctl).*_t$/ { print $1 }'
 }
 expand() {
 	seinfo -a -x "$policy" | awk '
@@ -107,7 +107,7 @@ echo "# $(wc -l <"$rules") rules about our types in $policy"
 result 'every domain is there' "$(seinfo -a domain -x "$policy" | awk '$1 ~ /^opamp/ { print $1 }' | sort | tr '\n' ' ' | sed 's/ $//')" \
 	"$(sorted "$ours")"
 result 'none is unconfined' "$(grep -E 'unconfined[^ ]* opamp' "$members" || true)" ''
-result 'none is permissive' "$(seinfo --permissive "$policy" | grep opamp || true)" ''
+result 'none is permissive' "$(seinfo "$policy" --permissive | grep opamp || true)" ''
 
 # ---- who gets into which domain, and only by exec
 result 'the parent is started by init and init scripts' "$(sources "$all" opampd_t process 'transition')" 'init_t initrc_t'
