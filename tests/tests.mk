@@ -77,6 +77,7 @@ coverage-build:
 coverage: coverage-build
 	-@O=$(COVERAGE) RESULTS= NAMES= tests/lib/run-tap.sh $(COVERAGE_TESTS)
 	-@O=$(COVERAGE) ONLY=ID-01 tests/system/protocol.t >/dev/null # a uid that the server gives
+	-@O=$(COVERAGE) ONLY="user's netd taken over, to parent" tests/system/taken.t >/dev/null # all that netd may say
 	@$(PYTHON) tests/lib/coverage.py $(COVERAGE) --unit --system
 coverage-system:
 	@$(MAKE) --no-print-directory coverage COVERAGE_TESTS='$(SYSTEM_TESTS)'
@@ -214,7 +215,7 @@ record: all test-tools
 	@VERBOSE=1 O=$(abspath $(O)) tests/lib/lists.py $(O)/records
 # the long proofs: what make check shows in samples or takes for granted, shown whole
 PROOF_TESTS := $(sort $(wildcard tests/proof/*.t))
-LONG_PROOFS := $(patsubst %,tests/proof/%.t,faults guest planted peers prison)
+LONG_PROOFS := $(patsubst %,tests/proof/%.t,coverage faults guest planted peers prison)
 .PHONY: check-proof
 check-proof: deps-proof all test-tools
 	@O=$(abspath $(O)) SUITE=proof TAP_FIRST='$(LONG_PROOFS)' tests/lib/run-tap.sh $(PROOF_TESTS)

@@ -154,8 +154,7 @@ def make_tree(build, root, version, commands):
         if os.path.basename(name) in os.path.realpath("/usr/bin/python3"):
             continue
         tree.copy(name)
-    version = os.path.basename(os.path.realpath("/usr/bin/python3"))
-    tree.copy("/usr/lib/" + version)
+    tree.copy("/usr/lib/" + os.path.basename(os.path.realpath("/usr/bin/python3")))
     for name in ("google", "websockets"):
         tree.copy("/usr/lib/python3/dist-packages/" + name)
     tree.copy(os.path.join(TREE, "tests"), "/work/tests")
