@@ -210,12 +210,16 @@ void parent_exec_child(const struct parent *p, enum proc proc, int channel)
     __attribute__((noreturn));
 
 /* parent_child.c */
+int parent_arm(struct event *e, uint64_t ms); /* a timer; 0, or -1 */
+/* Has the child of that pidfd ended?  Then it is waited for, and info says how. */
+int parent_reaped(int pidfd, siginfo_t *info);
 int slot_start(struct slot *s, uint32_t merge_kind, uint32_t endpoint);
 void slot_send(struct slot *s, uint32_t type, const void *payload, int fd);
 void slot_kill(struct slot *s, const char *why);
 void slot_end(struct slot *s, uint64_t patience_ms); /* asked to end, then killed */
 void slot_replace(struct slot *s); /* ended, and started anew at once: with new settings */
-void slot_fresh_signals(void);
+/* fork(2); a signal that comes for the child does not find our handler in it (see agent_spawn). */
+pid_t slot_fork(void);
 void slot_timer(struct slot *s, uint64_t ms);
 void parent_give_netd(struct slot *s); /* parent_give.c */
 void parent_start_daemons(struct parent *p);

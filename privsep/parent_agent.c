@@ -101,7 +101,7 @@ on_exit_event(evutil_socket_t fd, short what, void *arg)
 	int status;
 
 	(void)what;
-	if (waitid(P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG) == -1 || info.si_pid == 0)
+	if (!parent_reaped(fd, &info))
 		return;
 	(void)event_del(a->exited);
 	if (a->init >= 0 && agent_init_ended(a->init, &status)) {
@@ -484,7 +484,6 @@ parent_agent_stop(struct parent *p)
 	static const int signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2};
 	uint64_t which = settings_u64(&p->settings, SET_STOP_SIGNAL),
 		 ms = settings_u64(&p->settings, SET_STOP_TIMEOUT);
-	struct timeval tv = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
 	struct agent_slot *a = &p->agents[0];
 
 	if (a->start == 0)
@@ -493,7 +492,7 @@ parent_agent_stop(struct parent *p)
 	a->asked = 1;
 	if (a->patience == NULL)
 		a->patience = event_new(p->base, -1, 0, on_patience, a);
-	if (a->patience == NULL || event_add(a->patience, &tv) == -1)
+	if (a->patience == NULL || parent_arm(a->patience, ms) == -1)
 		kill_start(a);
 	(void)syscall(SYS_pidfd_send_signal, agent_of(a),
 	    signals[which < sizeof(signals) / sizeof(signals[0]) ? which : 0], NULL, 0);

@@ -23,12 +23,19 @@
 
 static const struct channel_callbacks callbacks;
 
-static void
-arm(struct event *e, uint64_t ms)
+int
+parent_arm(struct event *e, uint64_t ms)
 {
 	struct timeval tv = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
 
-	(void)event_add(e, &tv);
+	return event_add(e, &tv);
+}
+
+int
+parent_reaped(int pidfd, siginfo_t *info)
+{
+	info->si_pid = 0;
+	return waitid(P_PIDFD, (id_t)pidfd, info, WEXITED | WNOHANG) == 0 && info->si_pid != 0;
 }
 
 static int
@@ -91,7 +98,7 @@ plan_restart(struct slot *s, uint64_t lived_ms)
 	log_info("%s will be started again in %llu ms", proc_name(s->proc),
 	    (unsigned long long)s->backoff_ms);
 	s->restarts++;
-	arm(s->timer, s->backoff_ms);
+	(void)parent_arm(s->timer, s->backoff_ms);
 }
 
 static void
@@ -104,7 +111,7 @@ on_exit_event(evutil_socket_t fd, short what, void *arg)
 	int status, was_ending = s->state == SLOT_ENDING;
 
 	(void)what;
-	if (waitid(P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG) == -1 || info.si_pid == 0)
+	if (!parent_reaped(fd, &info))
 		return;
 	status = info.si_code == CLD_EXITED ? info.si_status << 8 : info.si_status;
 	/* its last messages are still in the channel: they count */
@@ -145,7 +152,7 @@ slot_kill(struct slot *s, const char *why)
 void
 slot_timer(struct slot *s, uint64_t ms)
 {
-	arm(s->timer, ms);
+	(void)parent_arm(s->timer, ms);
 }
 
 void
@@ -155,7 +162,7 @@ slot_end(struct slot *s, uint64_t patience_ms)
 		return;
 	s->state = SLOT_ENDING;
 	slot_send(s, MSG_CHILD_END, NULL, -1);
-	arm(s->timer, patience_ms);
+	(void)parent_arm(s->timer, patience_ms);
 }
 
 void
@@ -243,8 +250,8 @@ send_start(struct slot *s, uint32_t merge_kind, uint32_t endpoint)
 }
 
 /* In a new process of ours, which was made with all of them blocked. */
-void
-slot_fresh_signals(void)
+static void
+fresh_signals(void)
 {
 	static const int caught[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR2, SIGCHLD};
 	sigset_t none;
@@ -256,11 +263,26 @@ slot_fresh_signals(void)
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+pid_t
+slot_fork(void)
+{
+	sigset_t all, before;
+	pid_t pid;
+
+	(void)sigfillset(&all);
+	(void)sigprocmask(SIG_SETMASK, &all, &before);
+	pid = fork();
+	if (pid == 0)
+		fresh_signals();
+	else
+		(void)sigprocmask(SIG_SETMASK, &before, NULL);
+	return pid;
+}
+
 int
 slot_start(struct slot *s, uint32_t merge_kind, uint32_t endpoint)
 {
 	struct parent *p = s->parent;
-	sigset_t all, before;
 	int sv[2];
 	pid_t pid;
 
@@ -272,14 +294,7 @@ slot_start(struct slot *s, uint32_t merge_kind, uint32_t endpoint)
 		log_error("making a channel for %s: %s", proc_name(s->proc), strerror(errno));
 		return -1;
 	}
-	/* one that comes for the child must not find our handler in it: see agent_spawn */
-	(void)sigfillset(&all);
-	(void)sigprocmask(SIG_SETMASK, &all, &before);
-	pid = fork();
-	if (pid == 0)
-		slot_fresh_signals();
-	else
-		(void)sigprocmask(SIG_SETMASK, &before, NULL);
+	pid = slot_fork();
 	if (pid == -1) {
 		log_error("starting %s: %s", proc_name(s->proc), strerror(errno));
 		close(sv[0]);
@@ -300,7 +315,7 @@ slot_start(struct slot *s, uint32_t merge_kind, uint32_t endpoint)
 	if (s->pidfd == -1 || s->channel == NULL || s->exited == NULL)
 		fatal("starting %s: no memory or descriptors", proc_name(s->proc));
 	(void)event_add(s->exited, NULL);
-	arm(s->timer, READY_MS);
+	(void)parent_arm(s->timer, READY_MS);
 	log_debug("started %s, pid %d", proc_name(s->proc), pid);
 	send_start(s, merge_kind, endpoint);
 	if (is_daemon(s->proc))

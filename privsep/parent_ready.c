@@ -15,9 +15,7 @@
 static void
 arm(struct event *e, uint64_t ms)
 {
-	struct timeval tv = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
-
-	if (event_add(e, &tv) == -1)
+	if (parent_arm(e, ms) == -1)
 		fatal("no memory for the service manager's timers");
 }
 

@@ -101,6 +101,8 @@ parent_settings_begin(struct parent *p)
 	settings = parent_settings_file(p, &err);
 	if (settings == -1 || parent_identity(settings, p->new_settings_id) == -1) {
 		log_error("%s", settings == -1 ? err.text : "the settings cannot be looked at");
+		if (settings >= 0)
+			close(settings);
 		return -1;
 	}
 	if (slot_start(&p->reader, MERGE_SETTINGS, 0) == -1) {

@@ -201,7 +201,7 @@ on_guard_ended(evutil_socket_t fd, short what, void *arg)
 	siginfo_t info = {0};
 
 	(void)what;
-	if (waitid(P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG) == -1 || info.si_pid == 0)
+	if (!parent_reaped(fd, &info))
 		return;
 	event_free(g->exited);
 	close(g->pidfd);
@@ -243,14 +243,13 @@ take_guard(struct parent *p)
 void
 parent_takeover(struct parent *p)
 {
-	static const enum proc order[] = {PROC_NETD, PROC_LINK, PROC_CONFD, PROC_PROCD};
 	const struct upgrade_state *t = p->taken;
 	size_t i;
 
 	p->upgrades = t->upgrades;
 	p->next_start = t->next_start;
-	for (i = 0; i < 4; i++)
-		p->daemons[order[i]].restarts = t->restarts[i];
+	for (i = 0; i < UPGRADE_DAEMONS; i++)
+		p->daemons[upgrade_daemons[i]].restarts = t->restarts[i];
 	cgroup_take_over(&p->cgroup, p->command.storage_path, t->cgroup, (int)t->cgroup_leaf,
 	    (int)t->cgroup_told);
 	take_guard(p);

@@ -46,14 +46,6 @@ parent_upgrade_holds(const struct parent *p)
 }
 
 static void
-arm(struct event *e, uint64_t ms)
-{
-	struct timeval tv = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
-
-	(void)event_add(e, &tv);
-}
-
-static void
 end_stage(struct upgrade *u)
 {
 	if (u->deadline != NULL)
@@ -155,7 +147,6 @@ write_agent(const struct agent_slot *a, struct upgrade_agent *to)
 static int
 write_state(struct parent *p, struct upgrade_state *s, struct error *err)
 {
-	static const enum proc order[] = {PROC_NETD, PROC_LINK, PROC_CONFD, PROC_PROCD};
 	const struct slot *guard = &p->daemons[PROC_PROCD];
 	size_t i;
 
@@ -168,8 +159,8 @@ write_state(struct parent *p, struct upgrade_state *s, struct error *err)
 	s->unprivileged = (uint32_t)p->unprivileged;
 	s->sink = (uint32_t)p->sink;
 	s->next_start = p->next_start;
-	for (i = 0; i < 4; i++)
-		s->restarts[i] = p->daemons[order[i]].restarts;
+	for (i = 0; i < UPGRADE_DAEMONS; i++)
+		s->restarts[i] = p->daemons[upgrade_daemons[i]].restarts;
 	s->capabilities = p->kept;
 	memcpy(s->settings, p->settings_id, sizeof(s->settings));
 	memcpy(s->binary, p->command.binary, sizeof(s->binary));
@@ -272,7 +263,7 @@ hold(struct parent *p)
 	size_t i;
 
 	p->upgrade.stage = UPGRADE_HOLD;
-	arm(p->upgrade.deadline, LIMIT_UPGRADE_MS);
+	(void)parent_arm(p->upgrade.deadline, LIMIT_UPGRADE_MS);
 	parent_ready_reloads(p, 0);
 	for (i = 0; i < CONNECT_SLOTS; i++)
 		slot_kill(&p->connects[i], NULL);
@@ -301,7 +292,7 @@ hold_or_wait(struct parent *p)
 {
 	p->upgrade.stage = UPGRADE_WAIT;
 	if (is_turning(p) && now_ms() < p->upgrade.wait_until_ms)
-		arm(p->upgrade.step, LOOK_MS);
+		(void)parent_arm(p->upgrade.step, LOOK_MS);
 	else
 		hold(p);
 }
@@ -325,13 +316,13 @@ on_step(evutil_socket_t fd, short what, void *arg)
 		return;
 	/* a thread of ours that hangs in a close (discard.h) would hang the exec, which no signal ends */
 	if (discard_pending() != 0) {
-		arm(p->upgrade.step, CLOSING_MS);
+		(void)parent_arm(p->upgrade.step, CLOSING_MS);
 		return;
 	}
 	if (p->upgrade.rounds == 0)
 		block_signals(p);
 	if (p->upgrade.rounds++ < ROUNDS)
-		arm(p->upgrade.step, 0);
+		(void)parent_arm(p->upgrade.step, 0);
 	else
 		execute(p);
 }
@@ -366,7 +357,7 @@ on_checked(evutil_socket_t fd, short what, void *arg)
 	siginfo_t info = {0};
 
 	(void)what;
-	if (waitid(P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG) == -1 || info.si_pid == 0)
+	if (!parent_reaped(fd, &info))
 		return;
 	u->pid = 0;
 	(void)event_del(u->exited);
@@ -415,18 +406,11 @@ start_check(struct parent *p, struct error *err)
 {
 	struct upgrade *u = &p->upgrade;
 	struct upgrade_state s;
-	sigset_t all, before;
 	int record = write_state(p, &s, err);
 
 	if (record == -1)
 		return -1;
-	(void)sigfillset(&all); /* as slot_start does */
-	(void)sigprocmask(SIG_SETMASK, &all, &before);
-	u->pid = fork();
-	if (u->pid == 0)
-		slot_fresh_signals();
-	else
-		(void)sigprocmask(SIG_SETMASK, &before, NULL);
+	u->pid = slot_fork();
 	if (u->pid == 0)
 		ask(p, record, (pid_t)s.pid);
 	close(record);
@@ -438,7 +422,7 @@ start_check(struct parent *p, struct error *err)
 	u->exited = event_new(p->base, u->pidfd, EV_READ | EV_PERSIST, on_checked, p);
 	if (u->pidfd == -1 || u->exited == NULL || event_add(u->exited, NULL) == -1)
 		fatal("asking the new program: no memory or descriptors");
-	arm(u->deadline, LIMIT_UPGRADE_CHECK_MS);
+	(void)parent_arm(u->deadline, LIMIT_UPGRADE_CHECK_MS);
 	return 0;
 }
 

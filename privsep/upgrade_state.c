@@ -13,6 +13,8 @@
 #include "log.h"
 #include "memfd.h"
 
+const enum proc upgrade_daemons[UPGRADE_DAEMONS] = {PROC_NETD, PROC_LINK, PROC_CONFD, PROC_PROCD};
+
 static const struct {
 	size_t offset;
 	enum fd_kind kind;

@@ -24,6 +24,10 @@
 #define UPGRADE_MAGIC  0x4f504155u
 #define UPGRADE_FORMAT 1u /* one more whenever a field or its meaning changes */
 
+/* The daemons, in the order in which a record has them. */
+#define UPGRADE_DAEMONS 4
+extern const enum proc upgrade_daemons[UPGRADE_DAEMONS];
+
 struct upgrade_agent { /* start 0: none runs */
 	uint32_t start, flags, uid;
 	int32_t pid; /* see struct agent_start */
@@ -38,11 +42,11 @@ struct upgrade_state {
 	int32_t pid;       /* of the process that it is for */
 	uint32_t upgrades; /* so many were there, this one included */
 	uint32_t unprivileged, sink, next_start;
-	uint32_t restarts[4];  /* of netd, link, confd, procd */
-	uint64_t capabilities; /* kept so far: there are no more */
-	uint64_t settings[5];  /* the file that is in force, see parent_identity */
-	uint64_t binary[5];    /* the agent's program at its last start */
-	int32_t state_dir;     /* locked */
+	uint32_t restarts[UPGRADE_DAEMONS]; /* of upgrade_daemons */
+	uint64_t capabilities;              /* kept so far: there are no more */
+	uint64_t settings[5];               /* the file that is in force, see parent_identity */
+	uint64_t binary[5];                 /* the agent's program at its last start */
+	int32_t state_dir;                  /* locked */
 	int32_t control, link_listener;
 	int32_t cgroup;
 	uint32_t cgroup_leaf, cgroup_told;
