@@ -14,6 +14,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__))))
 os.environ.setdefault("O", "build")
+import fuzz_long  # noqa: E402
 import messages_table  # noqa: E402
 
 ROUND_S = 20      # of one run of a target
@@ -35,15 +36,7 @@ class Target:
         self.refused = self.inputs = self.rounds = 0
         self.process = None
         os.makedirs(self.corpus, exist_ok=True)
-        os.makedirs(self.seeds, exist_ok=True)
-        source = os.path.join("tests", "fuzz", "corpus", name)
-        for file in sorted(os.listdir(source)) if os.path.isdir(source) else ():
-            with open(os.path.join(source, file), "rb") as f:
-                data = f.read()
-            if file.endswith(".hex"):
-                data = bytes.fromhex("".join(line.split("#")[0] for line in data.decode().splitlines()))
-            with open(os.path.join(self.seeds, file), "wb") as f:
-                f.write(data)
+        fuzz_long.seeds(name, self.seeds)
         for n in range(SEEDS):  # long ones: many messages each
             with open(os.path.join(self.seeds, f"random{n}"), "wb") as f:
                 f.write(random.Random(f"{name}{n}").randbytes(SEED_BYTES))

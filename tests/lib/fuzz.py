@@ -8,21 +8,11 @@ stays in PROGRAM.new and is begun with next time.  (Hours of it, made small at t
 """
 import glob, os, re, resource, shutil, signal, subprocess, sys, time
 
+import fuzz_long
+
 HANG = 10  # s
 PATIENCE = 180  # s by the clock for one input: between jobs of a higher class that is a second of the processor
-TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TICKS = os.sysconf("SC_CLK_TCK")
-
-
-def seeds_of(name, folder):
-    shutil.rmtree(folder, ignore_errors=True)
-    os.makedirs(folder)
-    for path in sorted(glob.glob(os.path.join(TREE, "tests/fuzz/corpus", name, "*"))):
-        if path.endswith(".hex"):
-            with open(path, encoding="latin-1") as text, open(os.path.join(folder, os.path.basename(path)[:-4]), "wb") as out:
-                out.write(bytes.fromhex(re.sub(r"#.*", "", text.read())))
-        else:
-            shutil.copy(path, folder)
 
 
 def used(pid):
@@ -73,13 +63,11 @@ def show(program, name, log, path):
 def main():
     program, name, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
     seeds, new, log, prefix = program + ".seeds", program + ".new", program + ".log", program + ".crash-"
-    seeds_of(name, seeds)
+    shutil.rmtree(seeds, ignore_errors=True)
+    fuzz_long.seeds(name, seeds)
     os.makedirs(new, exist_ok=True)
-    dictionary = os.path.join(TREE, "tests/fuzz/dict/%s.dict" % name)
     command = [program, "-timeout=%d" % PATIENCE, "-report_slow_units=%d" % HANG, "-rss_limit_mb=2048", "-verbosity=0",
-               "-print_final_stats=1", "-artifact_prefix=" + prefix]
-    if os.path.exists(dictionary):
-        command.append("-dict=" + dictionary)
+               "-print_final_stats=1", "-artifact_prefix=" + prefix] + fuzz_long.dictionary(name)
     had, executed, peak = 0.0, 0, 0
     while had < seconds:
         known = set(glob.glob(prefix + "*"))
