@@ -6,21 +6,13 @@
 set -u
 debs=$(cd "$1" && pwd)
 here=$(cd "$(dirname "$0")/.." && pwd)
-passed=0 failed=0
 work=$(mktemp -d /var/tmp/opampd-install-XXXXXX)
 root=$work/root log=$work/log
 trap 'rm -rf "$work"' EXIT
 
-ok() { # name, status; $log says more
-	if [ "$2" -eq 0 ]; then
-		passed=$((passed + 1))
-		echo "ok - $1"
-	else
-		failed=$((failed + 1))
-		echo "not ok - $1"
-		tail -n 60 "$log" | sed 's/^/# /'
-	fi
-}
+# shellcheck source=dist/checks.sh
+. "$here/dist/checks.sh"
+LINES_SHOWN=60
 # within COMMAND...: in the new system, with its own processes, and no network but loopback; NETWORK=1 for the host's
 within() {
 	local own=-n
@@ -125,6 +117,4 @@ if [ "${2:-}" = policy ]; then
 	ok 'installed where there is a policy' $?
 fi
 
-[ -z "${RESULTS:-}" ] || echo "$passed $failed 0 deb-install" >>"$RESULTS"
-echo "deb-install: $passed passed, $failed failed, 0 skipped"
-[ "$failed" -eq 0 ]
+summary deb-install

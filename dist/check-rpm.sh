@@ -6,24 +6,14 @@ set -u
 first=$(cd "$1" && pwd)
 debs=$(cd "$2" && pwd)
 here=$(cd "$(dirname "$0")" && pwd)
-passed=0 failed=0
 log=$(mktemp)
 second=$(mktemp -d /var/tmp/opampd-rpm-second-XXXXXX)
 unpacked=$(mktemp -d)
 list=$unpacked/list
-PROGRAMS=11 # of both packages
 trap 'rm -rf "$log" "$second" "$unpacked"' EXIT
 
-ok() { # name, status; $log says more
-	if [ "$2" -eq 0 ]; then
-		passed=$((passed + 1))
-		echo "ok - $1"
-	else
-		failed=$((failed + 1))
-		echo "not ok - $1"
-		sed 's/^/# /' "$log"
-	fi
-}
+# shellcheck source=dist/checks.sh
+. "$here/checks.sh"
 
 # "mode owner path" of each, where both have it at the same place.  Apart from that differ, by each one's rules:
 # licence, changelog and what is Debian's alone; SELinux' folders; directories that others own, too.
@@ -54,10 +44,7 @@ for name in opampd opampd-selinux opamphub; do
 	rpm2cpio "$rpm" | (cd "$unpacked" && cpio -id --quiet) >"$log" 2>&1
 	ok "$name: it can be unpacked" $?
 done
-find "$unpacked" -type f -perm -100 -exec sh -c 'head -c 4 "$0" | grep -q ELF' {} ';' -print0 >"$list.programs"
-programs=$(tr -cd '\0' <"$list.programs" | wc -c)
-xargs -0 hardening-check --nocfprotection -q <"$list.programs" >"$log" 2>&1 && test "$programs" -eq "$PROGRAMS"
-ok "hardening-check: every program ($programs)" $?
+hardened "$unpacked"
 rpmlint -c "$here/rpm/rpmlint.toml" "$first"/RPMS/*/*.rpm "$here/rpm/opampd.spec" >"$log" 2>&1 && grep -q ' 0 errors, 0 warnings' "$log"
 ok "rpmlint says nothing" $?
 
@@ -79,6 +66,4 @@ if HOME=$home "$here/build-rpm.sh" "$second" >"$log" 2>&1; then
 else
 	ok "a second build" 1
 fi
-[ -z "${RESULTS:-}" ] || echo "$passed $failed 0 rpm" >>"$RESULTS"
-echo "rpm: $passed passed, $failed failed, 0 skipped"
-[ "$failed" -eq 0 ]
+summary rpm

@@ -11,7 +11,7 @@ ok() { # name, status; LINES_SHOWN: so many of $log, at its end
 	else
 		failed=$((failed + 1))
 		echo "not ok - $1"
-		tail -n "${LINES_SHOWN:-+1}" "$log" | sed 's/^/# /'
+		tail -n "${LINES_SHOWN:-+1}" "${log:?}" | sed 's/^/# /'
 	fi
 }
 
