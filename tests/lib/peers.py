@@ -51,6 +51,7 @@ class Watch:
         self.daemon, self.program = daemon, program
         self.lock = threading.Lock()
         self.known = {}  # pid -> [name, peak KiB, CPU ns, CPU ns at begin, KiB at begin]
+        self.before = {}  # pid -> peak KiB that it had at begin, where that cannot be counted anew
         self.ended = False
         self.begun = time.monotonic()
         self.thread = threading.Thread(target=self.run, daemon=True)
@@ -70,6 +71,8 @@ class Watch:
         cpu, peak = self.cpu(pid), self.kib(pid)
         if cpu is None or peak is None:
             return
+        if peak <= self.before.get(pid, 0):  # that of an earlier time
+            peak = self.kib(pid, "VmRSS") or 0
         if pid not in self.known:
             name = name or (proc.arguments(pid) or [""])[0]
             name = name if self.program == "opampd" else os.path.basename(name)
@@ -90,13 +93,13 @@ class Watch:
 
     def begin(self):
         with self.lock:
-            self.known = {}
+            self.known, self.before = {}, {}
             for pid in [self.daemon.pid] + proc.children_at_a_glance(self.daemon.pid):
                 try:
                     with open(f"/proc/{pid}/clear_refs", "w", encoding="ascii") as f:
                         f.write("5")  # the peak is counted anew
-                except OSError:
-                    pass
+                except OSError:  # which an ordinary user may not have of a process that cannot be dumped
+                    self.before[pid] = self.kib(pid) or 0
                 self.look(pid, self.program if pid == self.daemon.pid else None)
                 if pid in self.known:
                     self.known[pid][3] = self.known[pid][2]
