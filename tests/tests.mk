@@ -229,7 +229,7 @@ VM_TOOLS := $(addprefix $(O)/tools/,fakeagent inject policy domain) $(O)/gen/pyt
 .PHONY: check-vm deps-vm
 check-vm: deps-vm $(VM_TOOLS) $(O)/selinux/opampd.pp
 	@[ "$$(cat $(DEB)/commit 2>/dev/null)" = "$$(git rev-parse HEAD)" ] || $(MAKE) --no-print-directory deb
-	@O=$(abspath $(O)) SUITE=vm tests/lib/run-tap.sh tests/vm/vm.t; status=$$?; \
+	@O=$(abspath $(O)) SUITE=vm TAP_LIMIT=2400 tests/lib/run-tap.sh tests/vm/vm.t; status=$$?; \
 		cat $(O)/vm/report; exit $$status
 # tests/conformance.md: which test proves which requirement; it is an error if one of the spine has none
 .PHONY: conformance

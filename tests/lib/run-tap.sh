@@ -1,19 +1,26 @@
 #!/bin/sh
 # Runs TAP programs, as many at once as there are processors (TAP_JOBS=N), and has prove judge what they
 # said; counts their tests for the summary of .ci/run.  TAP_ALONE: those that run before all others, one by
-# one (they build something).  TAP_FIRST: those that are begun with, being long.
+# one (they build something).  TAP_FIRST: those that are begun with, being long.  TAP_LIMIT: seconds that each may
+# take, after which it is interrupted and has failed.
 set -u
 log=$(mktemp)
 said=$(mktemp -d)
 trap 'rm -rf "$log" "$said"' EXIT
 [ $# -gt 0 ] || exit 0
+# not for programs that run this one in their turn
+alone=${TAP_ALONE:-} first=${TAP_FIRST:-} jobs=${TAP_JOBS:-$(nproc)} limit=${TAP_LIMIT:-1200}
+export limit
+unset TAP_ALONE TAP_FIRST TAP_JOBS TAP_LIMIT
 # one program; $said/NAME: what it said, NAME.status: how it ended
 cat >"$said/run" <<'END'
 #!/bin/sh
 name=${0%/run}/$(echo "$1" | tr / _)
 begun=$(date +%s)
-"$1" >"$name" 2>&1
+# the interrupt lets a test clean up, and tell where it was
+timeout --foreground --signal INT --kill-after 60 "$limit" "$1" >"$name" 2>&1
 status=$?
+[ $status -ne 124 ] || echo "not ok - $1 was not done after $limit s" >>"$name"
 echo $status >"$name.status"
 echo "$(($(date +%s) - begun)) s: $1$([ $status = 0 ] || echo " (exit status $status)")"
 END
@@ -25,7 +32,12 @@ exit "$(cat "$name.status")"
 END
 chmod +x "$said/run" "$said/again"
 in_order() {
-	for program in ${TAP_FIRST:-} "$@"; do echo "$program"; done | awk '!seen[$0]++'
+	for program in $first; do
+		case " $* " in *" $program "*) echo "$program" ;; esac
+	done
+	for program in "$@"; do
+		case " $first " in *" $program "*) ;; *) echo "$program" ;; esac
+	done
 }
 # what failed is shown whole: the lines before it too, which tell what the daemon said
 show_failures() {
@@ -36,12 +48,12 @@ show_failures() {
 	{ block = block $0 "\n" }
 	/^tests\/.*\.t \.+/ { block = $0 "\n"; bad = 0 }' "$1"
 }
-for program in ${TAP_ALONE:-}; do
+for program in $alone; do
 	case " $* " in *" $program "*) "$said/run" "$program" ;; esac
 done
 in_order "$@" | while read -r program; do
 	[ -e "$said/$(echo "$program" | tr / _).status" ] || echo "$program"
-done | xargs -n 1 -P "${TAP_JOBS:-$(nproc)}" "$said/run"
+done | xargs -n 1 -P "$jobs" "$said/run"
 prove --merge --verbose --exec "$said/again" "$@" >"$log" 2>&1
 status=$?
 # Time limits are met or missed on a busy machine: a program that failed is run once more, alone, and
@@ -55,7 +67,7 @@ if [ $status -ne 0 ] && [ -n "${CI:-}" ] && [ "${SUITE:-}" != vm ] && ! grep -qE
 	for program in $again; do
 		echo "AGAIN: $program failed; running it once more"
 		once=$(mktemp)
-		if prove --merge --verbose --timer --exec '' "$program" >"$once" 2>&1; then
+		if prove --merge --verbose --timer --exec "timeout --foreground --signal INT --kill-after 60 $limit" "$program" >"$once" 2>&1; then
 			echo "AGAIN: $program passed this time"
 		else
 			status=1
