@@ -142,9 +142,26 @@ on_upgrade_signal(evutil_socket_t sig, short what, void *arg)
 	parent_upgrade(arg);
 }
 
+static int
+is_known(const struct parent *p, pid_t pid)
+{
+	size_t i;
+	int known = p->merge.pid == pid || p->reader.pid == pid || p->upgrade.pid == pid ||
+		    p->guard.pid == pid;
+
+	for (i = 0; i < PROC_COUNT; i++)
+		known |= p->daemons[i].pid == pid;
+	for (i = 0; i < AGENT_SLOTS; i++)
+		known |= p->agents[i].start != 0 && p->agents[i].pid == pid;
+	for (i = 0; i < CONNECT_SLOTS; i++)
+		known |= p->connects[i].pid == pid;
+	return known;
+}
+
 /*
- * Strangers of whom we are the parent as process 1 of a container.  A few at a time: an agent that
- * leaves orphans without end must not hold the loop.
+ * Strangers of whom we are the parent: whatever has lost its own, where we are process 1 of a container; and
+ * what the agent made its sibling (CLONE_PARENT): it is in the agent's group and ends with it, but nobody else
+ * would reap it.  A few at a time: an agent that leaves them without end must not hold the loop.
  */
 static void
 on_child_signal(evutil_socket_t sig, short what, void *arg)
@@ -155,24 +172,13 @@ on_child_signal(evutil_socket_t sig, short what, void *arg)
 
 	(void)sig;
 	(void)what;
-	if (getpid() != 1)
-		return;
 	for (left = ORPHANS_PER_TURN; left > 0; left--) {
 		siginfo_t info = {0};
-		size_t i;
-		int ours = 0;
 
 		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == -1 || info.si_pid == 0)
 			return;
-		for (i = 0; i < PROC_COUNT; i++)
-			ours |= p->daemons[i].pid == info.si_pid;
-		for (i = 0; i < AGENT_SLOTS; i++)
-			ours |= p->agents[i].start != 0 && p->agents[i].pid == info.si_pid;
-		for (i = 0; i < CONNECT_SLOTS; i++)
-			ours |= p->connects[i].pid == info.si_pid;
-		if (ours || p->merge.pid == info.si_pid || p->reader.pid == info.si_pid ||
-		    p->upgrade.pid == info.si_pid || p->guard.pid == info.si_pid)
-			return; /* reaped by its pidfd */
+		if (is_known(p, info.si_pid))
+			break; /* reaped by its pidfd; a stranger may stand behind it */
 		(void)waitid(P_PID, (id_t)info.si_pid, &info, WEXITED | WNOHANG);
 	}
 	(void)event_base_once(p->base, -1, EV_TIMEOUT, on_child_signal, p, &soon);
@@ -212,6 +218,8 @@ parent_take_level(struct parent *p)
 int
 parent_run(struct parent *p)
 {
+	static const struct timeval now = {0, 0};
+
 	if (catch_signals(p) == -1)
 		fatal("catching signals: no memory");
 	if (p->taken != NULL)
@@ -226,6 +234,8 @@ parent_run(struct parent *p)
 	parent_start_daemons(p);
 	if (p->taken != NULL)
 		parent_takeover_end(p);
+	/* the opampd before us may have been told of some, and have left them to us */
+	(void)event_base_once(p->base, -1, EV_TIMEOUT, on_child_signal, p, &now);
 	(void)event_base_dispatch(p->base);
 	cgroup_end(&p->cgroup);
 	log_info("ended");

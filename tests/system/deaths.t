@@ -333,6 +333,26 @@ def touched(user):
                 server.wait_healthy(since=since)
 
 
+def siblings(user):
+    """Processes that the agent made its parent's children (CLONE_PARENT) are nobody's of ours, and reaped all the same."""
+    with Bed(user) as bed:
+        server, daemon, config_hash = up(bed, extra="  fake_siblings: 150\n")
+        agent, before = daemon.agent(), daemon.all_children()
+        until(lambda: "fake_siblings: 150 of 150" in bed.agent_log(), 20, "the agent's siblings to have been there")
+
+        def zombies():
+            return [p for p in {*proc.children(daemon.pid), *proc.children_and_of_init(daemon.pid)} if proc.status(p).get("State", "")[:1] == "Z"]
+        until(lambda: not zombies(), 20, "no one to be left who has ended")
+        # and those of ours, which end among them, are not missed
+        daemon.kill("link")
+        daemon.child("link", 20, before["link"])
+        proc.kill(agent)
+        daemon.agent(20, other_than=agent)
+        until(lambda: bed.agent_log().count("fake_siblings: 150 of 150") > 1, 20, "the next agent's")
+        until(lambda: not zombies(), 20, "no one to be left who has ended")
+        same(daemon.stop(), 0, "exit status")
+
+
 def upgrade(user):
     """The agent's program is replaced by a rename, as packages do it: the next start is of the new one, and what
     cannot be opened is told until it can."""
@@ -393,6 +413,7 @@ TESTS += [
     ("I9 a start at once after a kill", at_once_after_a_kill),
     ("I7 a child that dies again and again is started with growing waits", children_that_die_often),
     ("I7 the agent is started anew while link is away", without_link),
+    ("siblings that the agent made are reaped", siblings),
     ("the agent's program is touched: the same one to an ordinary user", touched),
     ("the agent's program replaced by a rename: the next start is of the new one", upgrade),
     ("reload: nothing, a mistake, the server's part, the agent's part", reload),

@@ -23,6 +23,7 @@
  *	fake_say: text           prints it, on standard error
  *	fake_eat: MiB            takes so much memory and uses it
  *	fake_bomb: n             starts up to n processes that stay, prints how many it got
+ *	fake_siblings: n         starts n processes that are its parent's children and end, prints how many it got
  *	fake_read: path, fake_write: path   tries to, and prints how it went
  *
  * SIGUSR1 turns it unhealthy (a recoverable error), and well again.
@@ -33,6 +34,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -41,6 +43,7 @@
 #include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -628,6 +631,21 @@ bomb(long n)
 	printf("fake_bomb: %ld of %ld: %s\n", got, n, got == n ? "all" : strerror(errno));
 }
 
+/* clone itself: libc has no way to ask for it without another stack */
+static void
+siblings(long n)
+{
+	long got = 0, i, pid;
+
+	for (i = 0; i < n; i++) {
+		pid = syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
+		if (pid == 0)
+			_exit(0);
+		got += pid > 0;
+	}
+	printf("fake_siblings: %ld of %ld\n", got, n);
+}
+
 static void
 on_signal(int which)
 {
@@ -677,6 +695,8 @@ begin(void)
 	eat(number("fake_eat", 0));
 	if (number("fake_bomb", 0) > 0)
 		bomb(number("fake_bomb", 0));
+	if (number("fake_siblings", 0) > 0)
+		siblings(number("fake_siblings", 0));
 	while (number("fake_hang", 0) && !got_term)
 		(void)pause();
 	me.healthy = 0;
