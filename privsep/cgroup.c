@@ -154,6 +154,29 @@ cgroup_take_over(struct cgroup *c, const char *key, int base, int leaf, int told
 	set_prefix(c, key);
 }
 
+int
+cgroup_take_group(struct cgroup *c, uint32_t start, int group, struct error *err)
+{
+	char link[64], path[4200];
+	const char *name;
+	struct stat mine, named;
+	ssize_t n;
+
+	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", group);
+	n = readlink(link, path, sizeof(path) - 1);
+	if (n < 0)
+		return error_errno(err, "the name of the agent's cgroup");
+	path[n] = '\0';
+	name = strrchr(path, '/');
+	if (name == NULL || strlen(++name) >= sizeof(c->taken) || fstat(group, &mine) == -1 ||
+	    fstatat(c->base, name, &named, AT_SYMLINK_NOFOLLOW) == -1 ||
+	    mine.st_dev != named.st_dev || mine.st_ino != named.st_ino)
+		return error_set(err, "the agent's cgroup %s is none of ours", path);
+	(void)snprintf(c->taken, sizeof(c->taken), "%s", name);
+	c->taken_start = start;
+	return 0;
+}
+
 void
 cgroup_init(struct cgroup *c, const char *key)
 {
@@ -371,16 +394,18 @@ cgroup_make(
 void
 cgroup_end(struct cgroup *c)
 {
-	char name[80];
+	char leaf[2048];
+	const char *name;
 
-	if (c->base == -1 || !c->leaf)
+	if (c->base == -1 || !c->leaf || own_group(leaf, sizeof(leaf)) == -1)
 		return;
+	/* by its own name: after an upgrade it may be one of another prefix */
+	name = strrchr(leaf, '/');
 	/* while a controller is handed on nobody may come back */
 	(void)write_text(c->base, "cgroup.subtree_control", "-memory");
 	(void)write_text(c->base, "cgroup.subtree_control", "-pids");
-	(void)snprintf(name, sizeof(name), "%ssupervisor", c->prefix);
-	if (move_process(c->base, (long)getpid()) == 0)
-		(void)unlinkat(c->base, name, AT_REMOVEDIR);
+	if (move_process(c->base, (long)getpid()) == 0 && name != NULL && name[1] != '\0')
+		(void)unlinkat(c->base, name + 1, AT_REMOVEDIR);
 }
 
 int
@@ -406,6 +431,8 @@ cgroup_sweep(struct cgroup *c, uint32_t start)
 {
 	char name[80];
 
+	if (start == c->taken_start)
+		return sweep_named(c, c->taken);
 	(void)snprintf(name, sizeof(name), "%s%u", c->prefix, start);
 	return sweep_named(c, name);
 }

@@ -15,6 +15,8 @@ struct cgroup {
 	int leaf; /* we and our children sit in a group below it, so that it can hand controllers on */
 	int told;        /* which limits were said not to be in force */
 	char prefix[48]; /* our groups' names begin so: one prefix for each storage directory */
+	uint32_t taken_start; /* of the agent that a parent before us started; 0 */
+	char taken[80];       /* its group's name, which may be one of another prefix */
 };
 
 /* Finds our own group; kills and removes what an earlier run with the same key left behind. */
@@ -22,6 +24,8 @@ void cgroup_init(struct cgroup *c, const char *key);
 
 /* What a parent before us, in the same process, had; nothing is swept: its group is the running agent's. */
 void cgroup_take_over(struct cgroup *c, const char *key, int base, int leaf, int told);
+/* group: the directory of that agent's start.  -1: it is none below base. */
+int cgroup_take_group(struct cgroup *c, uint32_t start, int group, struct error *err);
 
 /*
  * Makes the group of a start; memory and processes 0 = no limit.  Its directory, or -1.  For a limit the

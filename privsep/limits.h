@@ -25,6 +25,8 @@
 #define LIMIT_READY_MS        60000 /* so long for the agent to run, or for the reason why not */
 #define LIMIT_READY_UNWELL_MS 10000 /* that it runs, but is not well: it may just be starting */
 #define LIMIT_READY_LIVES_MS  1000  /* so long it has to be well; also between two words on it */
+#define LIMIT_READY_REFUSED_MS                                                                     \
+	60000 /* so long a word on a refused upgrade stands, before the one on the agent */
 
 /* Settings. */
 #define LIMIT_SETTINGS_FILE    (1 * MIB)

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -333,6 +334,18 @@ leave(const struct parent *p, int status)
 	return status;
 }
 
+/* A word to read the settings again, or to upgrade, that comes while we start waits until we can (parent_run). */
+static void
+hold_signals(void)
+{
+	sigset_t held;
+
+	(void)sigemptyset(&held);
+	(void)sigaddset(&held, SIGHUP);
+	(void)sigaddset(&held, SIGUSR2);
+	(void)sigprocmask(SIG_BLOCK, &held, NULL);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -345,6 +358,8 @@ main(int argc, char **argv)
 	find_title(p, argc, argv);
 	p->argv = argv;
 	o = parse_options(argc, argv);
+	if (!o.check_only)
+		hold_signals();
 	parent_takeover_begin(p, o.check_only);
 	/* log lines have UTC; and libc shall not look for the time zone again and again */
 	(void)setenv("TZ", "UTC0", 1);

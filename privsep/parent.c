@@ -219,6 +219,7 @@ int
 parent_run(struct parent *p)
 {
 	static const struct timeval now = {0, 0};
+	sigset_t none;
 
 	if (catch_signals(p) == -1)
 		fatal("catching signals: no memory");
@@ -234,6 +235,9 @@ parent_run(struct parent *p)
 	parent_start_daemons(p);
 	if (p->taken != NULL)
 		parent_takeover_end(p);
+	/* what came meanwhile comes now: see main, and parent_upgrade.c */
+	(void)sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	/* the opampd before us may have been told of some, and have left them to us */
 	(void)event_base_once(p->base, -1, EV_TIMEOUT, on_child_signal, p, &now);
 	(void)event_base_dispatch(p->base);

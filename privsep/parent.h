@@ -72,7 +72,8 @@ struct merge_job { /* what confd handed over for one merge; descriptors or -1 */
 };
 
 struct ready { /* parent_ready.c: what the service manager was told, and will be */
-	struct event *watchdog, *limit, *news;
+	struct event *watchdog, *limit, *news,
+	    *again;                /* again: the word on the agent, after another one */
 	uint32_t settled;          /* enum settled: confd's last word on the agent */
 	struct msg_agent_exit end; /* how the agent ended last, if by itself */
 	int told;                  /* READY=1 */
@@ -254,6 +255,7 @@ void parent_ready_begin(struct parent *p, uint64_t limit_ms);
 int parent_ready_settled(struct parent *p, const struct msg_settled *m);
 void parent_ready_agent_ended(struct parent *p, const struct msg_agent_exit *m);
 void parent_ready_reloads(struct parent *p, int done);
+void parent_ready_upgrades(struct parent *p, int refused);
 void parent_ready_ends(struct parent *p);
 
 /* parent_reload.c */

@@ -25,6 +25,17 @@
 #define LOCK_MS      2000 /* for the end of what a killed opampd left */
 #define LOCK_STEP_MS 50
 
+/* A file that was replaced since it was executed: the kernel says so behind its name. */
+static void
+without_deleted(char *path)
+{
+	static const char mark[] = " (deleted)";
+	size_t len = strlen(path), n = sizeof(mark) - 1;
+
+	if (len > n && strcmp(path + len - n, mark) == 0 && access(path, F_OK) == -1)
+		path[len - n] = '\0';
+}
+
 /* Our own programs: beside opampd in a build tree, else where they were installed. */
 int
 parent_open_programs(struct parent *p)
@@ -37,6 +48,7 @@ parent_open_programs(struct parent *p)
 	if (n <= 0)
 		return error_set(NULL, "/proc");
 	self[n] = '\0';
+	without_deleted(self);
 	p->program = strdup(self);
 	slash = strrchr(self, '/');
 	*slash = '\0';

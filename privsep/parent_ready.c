@@ -154,9 +154,32 @@ parent_ready_reloads(struct parent *p, int done)
 		notify(done ? "READY=1" : "RELOADING=1");
 }
 
+/* The word on the agent was overwritten: it is said again, when this one could be read. */
+static void
+on_again(evutil_socket_t fd, short what, void *arg)
+{
+	struct parent *p = arg;
+
+	(void)fd;
+	(void)what;
+	p->ready.status[0] = '\0';
+	tell(p);
+}
+
+void
+parent_ready_upgrades(struct parent *p, int refused)
+{
+	(void)event_del(p->ready.again);
+	notify(refused ? "STATUS=an upgrade was refused: the log says why"
+		       : "STATUS=looking at the new program");
+	if (refused && p->ready.told && !p->ending)
+		arm(p->ready.again, LIMIT_READY_REFUSED_MS);
+}
+
 void
 parent_ready_ends(struct parent *p)
 {
+	(void)event_del(p->ready.again);
 	(void)event_del(p->ready.news);
 	(void)event_del(p->ready.limit);
 	notify("STOPPING=1\nSTATUS=shutting down");
@@ -181,8 +204,9 @@ parent_ready_begin(struct parent *p, uint64_t limit_ms)
 
 	r->news = event_new(p->base, -1, 0, on_news, p);
 	r->limit = event_new(p->base, -1, 0, on_limit, p);
+	r->again = event_new(p->base, -1, 0, on_again, p);
 	r->watchdog = event_new(p->base, -1, EV_PERSIST, on_watchdog, NULL);
-	if (r->news == NULL || r->limit == NULL || r->watchdog == NULL)
+	if (r->news == NULL || r->limit == NULL || r->again == NULL || r->watchdog == NULL)
 		fatal("no memory for the service manager's timers");
 	arm(r->limit, limit_ms);
 	if (watchdog == 0)

@@ -244,6 +244,7 @@ void
 parent_takeover(struct parent *p)
 {
 	const struct upgrade_state *t = p->taken;
+	struct error err;
 	size_t i;
 
 	p->upgrades = t->upgrades;
@@ -252,6 +253,9 @@ parent_takeover(struct parent *p)
 		p->daemons[upgrade_daemons[i]].restarts = t->restarts[i];
 	cgroup_take_over(&p->cgroup, p->command.storage_path, t->cgroup, (int)t->cgroup_leaf,
 	    (int)t->cgroup_told);
+	if (t->agent.start != 0 && t->agent.group != -1 &&
+	    cgroup_take_group(&p->cgroup, t->agent.start, t->agent.group, &err) == -1)
+		fatal("%s", err.text);
 	take_guard(p);
 	if (t->agent.start != 0)
 		parent_agent_take_over(p, &t->agent);
@@ -261,7 +265,6 @@ void
 parent_takeover_end(struct parent *p)
 {
 	struct agent_slot *a = &p->agents[0];
-	sigset_t none;
 
 	/* its end is seen from here on: there is a procd that is to be told of it */
 	if (a->start != 0 && event_add(a->exited, NULL) == -1)
@@ -273,7 +276,4 @@ parent_takeover_end(struct parent *p)
 		parent_agent_stop(p);
 	free(p->taken);
 	p->taken = NULL;
-	/* what came meanwhile comes now */
-	(void)sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 }

@@ -92,7 +92,7 @@ take_back(struct parent *p, const char *why)
 
 	log_error("the upgrade is not made: %s: opampd %s goes on as it was", why, p->version);
 	end_stage(&p->upgrade);
-	notify("STATUS=an upgrade was refused: the log says why");
+	parent_ready_upgrades(p, 1);
 	if (held)
 		start_again(p);
 	if (p->reload_again) {
@@ -486,7 +486,7 @@ parent_upgrade(struct parent *p)
 	if (p->ending || p->reloading || p->upgrade.stage != UPGRADE_NONE)
 		return;
 	log_info("an upgrade is asked for: looking at %s", p->program);
-	notify("STATUS=looking at the new program");
+	parent_ready_upgrades(p, 0);
 	if (begin(p, &err) == -1)
 		take_back(p, err.text);
 }

@@ -21,8 +21,13 @@
 /* Exit status of opampd -n where it would take over that record.  No other program has it by chance. */
 #define UPGRADE_FIT 42
 
-#define UPGRADE_MAGIC  0x4f504155u
-#define UPGRADE_FORMAT 1u /* one more whenever a field or its meaning changes */
+#define UPGRADE_MAGIC 0x4f504155u
+/*
+ * One more whenever a field or its meaning changes; and whenever the new parent would not understand what stays
+ * of the old one beside the record: the words of its opampd-init (struct said, agent_init.c), the file with the
+ * link's secret and where the agent finds it (link_file.h, driver.c), the agent's cgroup (cgroup.c).
+ */
+#define UPGRADE_FORMAT 1u
 
 /* The daemons, in the order in which a record has them. */
 #define UPGRADE_DAEMONS 4

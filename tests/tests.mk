@@ -123,15 +123,19 @@ $(O)/tools/rogue: $(O)/tests/tools/rogue.o $(O)/libprivsep.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $^ $(LIBS_EVENT) $(LIBS_SANDBOX)
 -include $(O)/tests/tools/rogue.d
-# relay stands in for a process and hands its place to a test; hasten tells where the parent's patience is
-TEST_TOOLS += $(O)/tools/relay $(O)/tools/hasten
+# relay stands in for a process and hands its place to a test; hasten tells where the parent's patience is; between
+# stands in for a program until it has done what a test wants to happen in that moment
+TEST_TOOLS += $(O)/tools/relay $(O)/tools/hasten $(O)/tools/between
+$(O)/tools/between: $(O)/tests/tools/between.o
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $^
 $(O)/tools/relay: $(O)/tests/tools/relay.o
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $^
 $(O)/tools/hasten: $(O)/tests/tools/hasten.o $(O)/libprivsep.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $^ $(LIBS_EVENT) $(LIBS_SANDBOX)
--include $(O)/tests/tools/relay.d $(O)/tests/tools/hasten.d
+-include $(O)/tests/tools/relay.d $(O)/tests/tools/hasten.d $(O)/tests/tools/between.d
 $(O)/tools/policy: tests/tools/policy.c $(O)/libhub.a $(O)/libprivsep.a
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS_OURS) $(CFLAGS_OURS) $(CPPFLAGS) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $< $(O)/libhub.a $(O)/libprivsep.a $(LIBS_EVENT) $(LIBS_SANDBOX)

@@ -277,6 +277,78 @@ def another_storage(user):
         same(version(bed), NEW, "version")
 
 
+def stand_in(bed, name, source):
+    """Something happens between the exec of that program and its first look around: tests/tools/between.c."""
+    shutil.copy2(source, bed.path(f"{name}.true"))
+    shutil.copy2(os.path.join(BUILD, "tools", "between"), bed.path("fresh"))
+    os.rename(bed.path("fresh"), bed.path(name))
+
+
+def settings_changed_between(user):
+    """I9: after the last look at them. The agent is started anew, with all that it started; even where another
+    storage.directory gives its groups other names."""
+    with Bed(user) as bed:
+        server, daemon, config_hash = up(bed, extra="  fake_children: 2\n")
+        agent, parent = daemon.agent(), identity(daemon.pid)
+        its = [identity(p) for p in proc.everyone() if proc.status(p).get("Name") == "fakechild" and proc.executable(p) == bed.agent]
+        same(len(its), 2, "children of the agent")
+        put(bed, names=PROGRAMS[1:])
+        stand_in(bed, "opampd", os.path.join(BUILD, "next", "opampd"))
+        over = {"storage": {"directory": bed.path("var", "other")}}
+        bed.write("opampd.yaml.then", json.dumps(bed.settings(server, over)) + "\n")
+        since = server.mark()
+        mark = upgrade(daemon)
+        daemon.wait_log("was changed in the middle of the upgrade: the agent is started anew", 1, mark)
+        daemon.agent(40, other_than=agent)
+        same(identity(daemon.pid), parent, "the parent")
+        until(lambda: not [p for p, begun in its if proc.alive(p) and proc.started(p) == begun], 20, "the old agent's children to end")
+        same(bed.groups(), [], "groups of the old storage")
+        settled(daemon)
+        same(version(bed), NEW, "version")
+        server.wait_status(APPLIED, config_hash, 40, since)  # in the new storage nothing was known of it
+        assert os.path.isdir(bed.path("var", "other", "agent"))
+        same(daemon.stop(), 0, "exit status")
+        shutil.rmtree(bed.storage())
+        os.rename(bed.path("var", "other"), bed.storage())  # so that the bed looks for groups of that one
+        same(bed.groups(), [], "groups")
+
+
+def replaced_between(user):
+    """A program that is replaced when it was just executed: the next one is found where it lies."""
+    with Bed(user) as bed:
+        server, daemon, config_hash = up(bed)
+        agent = identity(daemon.agent())
+        put(bed, names=PROGRAMS[1:])
+        stand_in(bed, "opampd", os.path.join(BUILD, "opampd"))
+        shutil.copy2(os.path.join(BUILD, "next", "opampd"), bed.path("opampd.then"))
+        upgrade(daemon)
+        settled(daemon)
+        if os.geteuid() == 0:
+            same(proc.executable(daemon.pid), bed.path("opampd") + " (deleted)", "the parent's program")
+        mark = upgrade(daemon)
+        daemon.wait_log(rf"opampd {re.escape(NEW)} takes the place", 1, mark)
+        settled(daemon)
+        same(identity(daemon.agent()), agent, "the agent")
+
+
+def signals_before_the_start(user):
+    """They are heard when it has started, and do not end it meanwhile."""
+    with Bed(user) as bed:
+        server = bed.server()
+        stand_in(bed, "opampd-merge", os.path.join(BUILD, "opampd-merge"))  # reads the settings
+        bed.write("wait", "")
+        daemon = bed.daemon(server)
+        until(lambda: proc.children(daemon.pid), 20, "the reader of the settings")
+        daemon.signal(signal.SIGHUP)
+        daemon.signal(signal.SIGUSR2)
+        os.unlink(bed.path("wait"))
+        daemon.wait_log("reading .* again", 20)
+        daemon.wait_log("takes the place of the one before", 40)
+        settled(daemon)
+        server.wait_healthy()
+        same(daemon.stop(), 0, "exit status")
+
+
 def the_parent_is_killed(user):
     """At any moment of it and after it: what it started ends with it (I9)."""
     with Bed(user) as bed:
@@ -611,6 +683,7 @@ TESTS = [
     ("new programs that are not fit: the old one goes on", bad_programs),
     ("settings that are not in force: first a reload", settings_that_are_not_in_force),
     ("I9 the new one cannot go on: everything ends", another_storage),
+    ("signals while opampd is starting", signals_before_the_start),
     ("I9 kill -9 of the parent in the middle of it, and after it", the_parent_is_killed),
     ("I9 kill -9 of the parent while it asks the new program", the_parent_is_killed_while_it_asks),
     ("I8 in the middle of a trial, and of an apply", during_a_trial),
@@ -623,10 +696,16 @@ TESTS = [
     ("agent.capabilities", the_agents_capability),
 ]
 
+# what stands in for opampd changes files beside it, as whoever starts opampd
+BETWEEN = for_all([
+    ("I9 settings that are changed between the last look and the exec", settings_changed_between),
+    ("a program that is replaced as it is executed", replaced_between),
+], ["root"] if ROOT else ["user"])
+
 # the script is run by root, and looks at what only root may see; an ordinary user's processes share that user: there
 # the filters stand between, tests/sandbox/prison.t
 AS_ROOT = for_all([("the packages' script", the_package)], None if ROOT else []) + \
     for_all([("I15 nobody else can begin it", nobody_else)], ["root"] if ROOT else [])
 
 users_made()
-tap.run(for_all(TESTS) + AS_ROOT)
+tap.run(for_all(TESTS) + BETWEEN + AS_ROOT)

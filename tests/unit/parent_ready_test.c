@@ -64,6 +64,7 @@ end(void)
 
 	event_free(parent.ready.news);
 	event_free(parent.ready.limit);
+	event_free(parent.ready.again);
 	event_free(parent.ready.watchdog);
 	event_base_free(parent.base);
 	while (recv(manager, text, sizeof(text), 0) > 0)
@@ -310,6 +311,39 @@ test_reload(void **state)
 	end();
 }
 
+/* A word on a refused upgrade stands for a while, then the one on the agent again, which has not changed. */
+static void
+test_refused_upgrade(void **state)
+{
+	struct timeval now, due;
+
+	(void)state;
+	begin(LIMIT_LONG);
+	parent_ready_upgrades(&parent, 0);
+	assert_string_equal(heard(), "STATUS=looking at the new program");
+	parent_ready_upgrades(&parent, 1); /* before it is ready: that word is to come anyway */
+	assert_string_equal(heard(), "STATUS=an upgrade was refused: the log says why");
+	assert_false(event_pending(parent.ready.again, EV_TIMEOUT, NULL));
+	assert_int_equal(say(SETTLED_WAITS), 0);
+	turn();
+	assert_string_equal(
+	    heard(), "READY=1\nSTATUS=no configuration yet: waiting for the server's");
+	parent_ready_upgrades(&parent, 0);
+	parent_ready_upgrades(&parent, 1);
+	assert_string_equal(heard(), "STATUS=looking at the new program");
+	assert_string_equal(heard(), "STATUS=an upgrade was refused: the log says why");
+	(void)gettimeofday(&now, NULL);
+	assert_true(event_pending(parent.ready.again, EV_TIMEOUT, &due) != 0);
+	assert_true(due.tv_sec <= now.tv_sec + LIMIT_READY_REFUSED_MS / 1000 + 1);
+	event_active(parent.ready.again, EV_TIMEOUT, 1); /* as if that were over */
+	turn();
+	assert_string_equal(heard(), "STATUS=no configuration yet: waiting for the server's");
+	parent_ready_upgrades(&parent, 1);
+	parent_ready_upgrades(&parent, 0); /* the next one is asked for meanwhile */
+	assert_false(event_pending(parent.ready.again, EV_TIMEOUT, NULL));
+	end();
+}
+
 /* At once, not only after a while: at an upgrade the manager has waited since the one before. */
 static void
 test_watchdog(void **state)
@@ -342,6 +376,7 @@ main(void)
 	    cmocka_unit_test(test_I11_pace),
 	    cmocka_unit_test(test_I14_out_of_range),
 	    cmocka_unit_test(test_reload),
+	    cmocka_unit_test(test_refused_upgrade),
 	    cmocka_unit_test(test_watchdog),
 	};
 

@@ -63,6 +63,7 @@ begin(void)
 	parent.base = event_base_new();
 	assert_non_null(parent.base);
 	parent.version = "1";
+	parent_ready_begin(&parent, 1000);
 	parent.program = (char[]){"/nonexistent/opampd"};
 	parent.settings_name = "/nonexistent/opampd.yaml";
 	parent.upgrade.program = parent.upgrade.pidfd = parent.guard.pidfd = parent.guard.channel =
