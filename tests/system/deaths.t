@@ -378,7 +378,7 @@ def upgrade(user):
             if end == "kill":
                 proc.kill(before)
             else:
-                bed.ctl("restart")
+                bed.ctl("restart", check=False)  # confd, which is replaced with it, may be gone before it has answered
             truth(server, daemon, config_hash, renewed(mark), since)
         # nothing there; then one that is not to be trusted; then a good one
         before, confd, since, mark = daemon.agent(), daemon.child("confd"), server.mark(), daemon.mark()
