@@ -74,13 +74,13 @@ def one_shots(user):
         for role, trigger in (("reader", lambda: p.daemon.signal(signal.SIGHUP)),
                               ("merge", lambda: p.server.offer({"": "fake:\n  fake_name: caught\n"})),
                               ("connect", lambda: proc.kill(p.daemon.child("netd")))):
-            with p.caught(role, trigger) as s:
-                wrong += prison_state.process(role, s.pid, user, p.bed, p.daemon.pid, True)
-                p.daemon.signal(signal.SIGSTOP)  # it would end one that takes so long
-                try:
+            try:
+                with p.caught(role, trigger) as s:
+                    wrong += prison_state.process(role, s.pid, user, p.bed, p.daemon.pid, True)
+                    p.daemon.signal(signal.SIGSTOP)  # it would end one that takes so long
                     wrong += everything(p, role, s)
-                finally:
-                    p.daemon.signal(signal.SIGCONT)
+            finally:
+                p.daemon.signal(signal.SIGCONT)
         same(wrong, [], "not as declared")
 
 
