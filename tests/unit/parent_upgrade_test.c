@@ -76,13 +76,15 @@ until_closed(void)
 static void
 begin(void)
 {
+	static char program[] = "/nonexistent/opampd";
+
 	let(0);
 	memset(&parent, 0, sizeof(parent));
 	parent.base = event_base_new();
 	assert_non_null(parent.base);
 	parent.version = "1";
 	parent_ready_begin(&parent, 1000);
-	parent.program = (char[]){"/nonexistent/opampd"};
+	parent.program = program;
 	parent.settings_name = "/nonexistent/opampd.yaml";
 	parent.upgrade.program = parent.upgrade.pidfd = parent.guard.pidfd = parent.guard.channel =
 	    -1;
@@ -184,15 +186,16 @@ last_word(int fd, char *text, size_t size)
 static void
 make_quiet(void)
 {
-	static char name[] = "true", *argv[] = {name, NULL}, *nothing[] = {NULL};
+	static char program[] = "/bin/true", root[] = "/", *argv[] = {program, NULL},
+		    *nothing[] = {NULL};
 	size_t i;
 	int fd;
 
 	begin();
-	parent.program = (char[]){"/bin/true"};
+	parent.program = program;
 	parent.settings_name = "/etc/passwd"; /* never read: a file of root's that is there */
 	parent.unprivileged = geteuid() != 0;
-	parent.cwd = (char[]){"/"};
+	parent.cwd = root;
 	parent.argv = argv;
 	parent.environment = nothing;
 	parent.state_dir = parent.control = parent.link_listener = parent.cgroup.base = -1;
@@ -288,6 +291,7 @@ send_descriptor(int to, int fd)
 static void
 test_I14_what_the_guard_sent(void **state)
 {
+	static char storage[] = "/nonexistent";
 	struct upgrade_state taken = {.upgrades = 1, .cgroup = -1};
 	int sv[2], p[2];
 	unsigned before;
@@ -295,7 +299,7 @@ test_I14_what_the_guard_sent(void **state)
 
 	(void)state;
 	begin();
-	parent.command.storage_path = (char[]){"/nonexistent"};
+	parent.command.storage_path = storage;
 	assert_int_equal(pipe(p), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, sv), 0);
 	send_descriptor(sv[1], p[1]);
