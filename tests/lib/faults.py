@@ -602,8 +602,8 @@ def sweep(user, cells, workers):
             used += result
         else:
             found.append(result)
-            if len(found) % 500 == 0:
-                print(f"# {len(found)} of {len(cells)} points", flush=True)
+            if result[4] == "FAILED" or len(found) % 500 == 0:
+                print(f"# {len(found)} of {len(cells)} points" + (": " + shown(result) if result[4] == "FAILED" else ""), flush=True)
     for one in crew:
         one.join()
     return found, used
@@ -629,6 +629,10 @@ def counted(user, workers=4, times=3):
     return found
 
 
+def shown(result):
+    return f"{result[0]}, {result[1]} at {result[2]}, which was {result[3]}"
+
+
 def told(results, name, hows):
     """(ok, text, lines about what failed) of the results of one phase."""
     mine = [r for r in results if r[0] == name and r[1] in hows]
@@ -641,5 +645,5 @@ def told(results, name, hows):
     text = f"{len(reached)} points ({', '.join(f'{n} {what}' for what, n in sorted(outcomes.items()))})"
     lines = []
     for r in failed[:8]:
-        lines += [f"# {r[0]}, {r[1]} at {r[2]}, which was {r[3]}"] + ["#   " + line[:300] for line in r[7].splitlines()[-160:]]
+        lines += ["# " + shown(r)] + ["#   " + line[:300] for line in r[7].splitlines()[-160:]]
     return not failed and reached, text, lines
