@@ -60,14 +60,15 @@ def kinds(pid):
 
 def settled(daemon):
     """One of each, in its sandbox, and nobody who was only needed for a moment."""
-    pids = daemon.all_children(20)
+    daemon.all_children(20)
+    own = (proc.arguments(daemon.pid) or ["?"])[0]  # so is called who was forked and not executed yet: the next procd, say
 
     def look():
         names = sorted((proc.arguments(p) or ["?"])[0] for p in proc.children(daemon.pid) if proc.alive(p))
-        names = [n for n in names if n.startswith("opampd-") and not n.startswith("opampd-init")]
-        return names == sorted(f"opampd-{n}" for n in DAEMONS)
+        return own not in names and \
+            [n for n in names if n.startswith("opampd-") and not n.startswith("opampd-init")] == sorted(f"opampd-{n}" for n in DAEMONS)
     until(look, 20, "one process of each kind, and no other")
-    return pids
+    return daemon.all_children(20)  # only now: before, the procd that is the guard may have been taken for the next one
 
 
 def upgrade(daemon, seconds=30):
