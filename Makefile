@@ -5,6 +5,7 @@
 #   make demo            install what is needed, build, show it at work; DEMO=check does not wait for you
 #   make V=1             the same, each command shown
 #   make check-vm        the built packages on a booted system with SELinux enforcing (tests/vm)
+#   make check-vm-apparmor   the same with AppArmor, which is Debian's default; check-apparmor: its profiles compile
 #   make check-proof     the long proofs (tests/proof)
 #   make bench           what opampd costs, measured beside opampsupervisor; BENCH=short in minutes
 #   make bench-hub       what opamphub costs with thousands of agents, beside a server on opamp-go
@@ -61,7 +62,7 @@ PACKAGES_CHECK := chromium libcmocka-dev clang-16 libclang-rt-16-dev llvm-16 per
 	python3-websockets python3-protobuf openssl iproute2 procps strace util-linux xxd patch mandoc \
 	jq curl prometheus-node-exporter rsyslog systemd
 
-PACKAGES_DEB := bzip2 debhelper dpkg-dev git libcmocka-dev selinux-policy-dev
+PACKAGES_DEB := bzip2 debhelper dh-apparmor dpkg-dev git libcmocka-dev selinux-policy-dev
 PACKAGES_CHECK_DEB := blhc devscripts iproute2 lintian mmdebstrap util-linux
 PACKAGES_RPM := bzip2 cpio file git rpm rpm2cpio selinux-policy-dev
 PACKAGES_CHECK_RPM := devscripts rpmlint
@@ -69,6 +70,7 @@ PACKAGES_PROOF := qemu-system-x86 busybox-static cpio xz-utils
 PACKAGES_VM := qemu-system-x86 busybox-static cpio xz-utils mmdebstrap e2fsprogs policycoreutils selinux-policy-dev \
 	libc6-dev perl python3
 PACKAGES_SELINUX := selinux-policy-dev selinux-policy-default policycoreutils setools selint selinux-policy-src zstd
+PACKAGES_APPARMOR := apparmor
 PACKAGES_DEMO := python3 python3-websockets python3-protobuf iproute2 procps prometheus-node-exporter
 
 # ---- flags: ours first, the user's CFLAGS and LDFLAGS last
@@ -256,6 +258,11 @@ check-selinux: deps-selinux
 	$(MAKE) selinux
 	O=$(O) tests/selinux/lint.sh
 	O=$(O) tests/selinux/queries.sh
+# ---- AppArmor: what the profiles must not allow, without a kernel that has it
+.PHONY: check-apparmor
+check-apparmor:
+	@tests/lib/need-packages.sh $(PACKAGES_APPARMOR)
+	@PROGRAMS='$(HELPERS)' tests/apparmor/parse.sh
 
 # ---- installing: no user is made, nothing is started; packages in dist/ do that
 COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions

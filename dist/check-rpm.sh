@@ -21,7 +21,7 @@ common() {
 	sed -E 's|^(\S+) (\S+) \./|\1 \2 /|; s| /lib/systemd/| /usr/lib/systemd/|; s|\.gz$||
 		s|/selinux/packages/targeted/|/selinux/packages/|; s|/include/distributed/|/include/contrib/|' |
 		grep -E '^-' |
-		grep -vE ' (/usr/share/licenses/|/var/lib/selinux/|/usr/lib/\.build-id/|/usr/share/lintian/|/usr/share/doc/[^/]+/([^/]*\.spdx\.json|changelog|copyright|README\.Debian|NEWS\.Debian)$)' |
+		grep -vE ' (/etc/apparmor\.d/|/usr/share/licenses/|/var/lib/selinux/|/usr/lib/\.build-id/|/usr/share/lintian/|/usr/share/doc/[^/]+/([^/]*\.spdx\.json|changelog|copyright|README\.Debian|NEWS\.Debian)$)' |
 		LC_ALL=C sort
 }
 of_rpm() { rpm -qp --qf '[%{FILEMODES:perms} %{FILEUSERNAME}/%{FILEGROUPNAME} %{FILENAMES}\n]' "$1" | common; }

@@ -235,6 +235,12 @@ check-vm: deps-vm $(VM_TOOLS) $(O)/selinux/opampd.pp
 	@[ "$$(cat $(DEB)/commit 2>/dev/null)" = "$$(git rev-parse HEAD)" ] || $(MAKE) --no-print-directory deb
 	@O=$(abspath $(O)) SUITE=vm TAP_LIMIT=2400 tests/lib/run-tap.sh tests/vm/vm.t; status=$$?; \
 		cat $(O)/vm/report; exit $$status
+# the same packages on the same system with AppArmor
+.PHONY: check-vm-apparmor
+check-vm-apparmor: deps-vm $(VM_TOOLS)
+	@[ "$$(cat $(DEB)/commit 2>/dev/null)" = "$$(git rev-parse HEAD)" ] || $(MAKE) --no-print-directory deb
+	@O=$(abspath $(O)) SUITE=apparmor TAP_LIMIT=1500 tests/lib/run-tap.sh tests/vm/apparmor.t; status=$$?; \
+		cat $(O)/vm/report-apparmor; exit $$status
 # tests/conformance.md: which test proves which requirement; it is an error if one of the spine has none
 .PHONY: conformance
 conformance:

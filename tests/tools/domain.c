@@ -1,5 +1,6 @@
 /*
- * domain.c: tries what the SELinux domain that it runs in must not allow, and tells what came of each (make check-vm).
+ * domain.c: tries what the SELinux domain or AppArmor profile that it runs in must not allow, and tells what came of
+ * each (make check-vm, make check-vm-apparmor).
  * It has no sandbox of its own: as root, without seccomp, Landlock or namespaces, there is nothing but the policy.
  *
  *	domain [PROGRAM...]
@@ -27,6 +28,9 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#define SELINUX  (access("/sys/fs/selinux/enforce", F_OK) == 0 || errno != ENOENT)
+#define APPARMOR "/sys/kernel/security/apparmor"
 
 static char domain[128] = "?";
 
@@ -73,6 +77,8 @@ try_connect(const char *path)
 		return -1;
 	(void)snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
 	result = connect(fd, (struct sockaddr *)&a, sizeof(a));
+	if (result == -1 && errno == EPROTOTYPE) /* of another type than ours: it was reached */
+		result = 0;
 	close(fd);
 	return result;
 }
@@ -178,14 +184,16 @@ files(void)
 	    {"make a file of the agent's", "/var/lib/opampd-agent/vm-probe",
 		O_WRONLY | O_CREAT | O_EXCL},
 	    {"make a temporary file", "/tmp/vm-probe", O_WRONLY | O_CREAT | O_EXCL},
-	    {"switch SELinux off", "/sys/fs/selinux/enforce", O_WRONLY},
-	    {"load a policy", "/sys/fs/selinux/load", O_RDWR},
 	    {"set a kernel's parameter", "/proc/sys/kernel/core_pattern", O_WRONLY},
 	};
 	size_t i;
 
 	for (i = 0; i < sizeof(tries) / sizeof(tries[0]); i++)
 		say(tries[i].act, try_open(tries[i].path, tries[i].flags) == -1);
+	say("switch the policy off",
+	    try_open(SELINUX ? "/sys/fs/selinux/enforce" : APPARMOR "/.remove", O_WRONLY) == -1);
+	say("load a policy",
+	    try_open(SELINUX ? "/sys/fs/selinux/load" : APPARMOR "/.replace", O_WRONLY) == -1);
 }
 
 static void
@@ -264,11 +272,11 @@ main(int argc, char **argv)
 
 	if (n > 0)
 		domain[n] = '\0';
-	/* user:role:type:level */
+	/* user:role:type:level, or PROFILE (MODE) */
 	for (i = 0, at = domain; i < 2 && strchr(at, ':') != NULL; i++)
 		at = strchr(at, ':') + 1;
 	(void)memmove(domain, at, strlen(at) + 1);
-	domain[strcspn(domain, ":")] = '\0';
+	domain[strcspn(domain, ": \n")] = '\0';
 	files();
 	sockets();
 	rest();

@@ -18,7 +18,7 @@ KERNEL = "6.1"  # Debian 12's
 BASE_MIB, MORE_MIB = 1500, 192
 # beside what the packages under test depend on
 SYSTEM = ("systemd systemd-sysv udev dbus procps iproute2 kmod python3 python3-protobuf selinux-policy-default policycoreutils "
-          "selinux-utils semodule-utils prometheus-node-exporter").split()
+          "selinux-utils semodule-utils apparmor prometheus-node-exporter").split()
 # the disk, and who is at the other end of a loopback connection
 MODULES = ("virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci", "virtio_blk", "inet_diag", "tcp_diag")
 # what a guest has no use for: consoles, clocks, timers, and the exporter's own unit, which would take its port
@@ -43,7 +43,10 @@ exec $B switch_root /newroot /sbin/init
 DRIVER = """#!/bin/sh
 exec </dev/null >/dev/ttyS1 2>&1
 mount /dev/vdb /mnt/x || echo '@@ not ok - the second disk is mounted'
-runcon unconfined_u:unconfined_r:unconfined_t:s0-s0:c0.c1023 python3 -u /mnt/x/tests/vm/inside.py
+case $(cat /proc/cmdline) in
+*security=apparmor*) python3 -u /mnt/x/tests/vm/apparmor.py ;;
+*) runcon unconfined_u:unconfined_r:unconfined_t:s0-s0:c0.c1023 python3 -u /mnt/x/tests/vm/inside.py ;;
+esac
 echo "@@ ended $?"
 sync
 systemctl reboot # which ends the emulator
@@ -196,14 +199,15 @@ def initramfs(build, work):
     return archive
 
 
-def boot(build, initrd, images, console, words):
+def boot(build, initrd, images, console, words, security="selinux"):
     """The running emulator; its standard output is the guest's second serial line, the report."""
+    security = {"selinux": "security=selinux selinux=1 enforcing=1", "apparmor": "security=apparmor apparmor=1"}[security]
     image = glob.glob(os.path.join(guest.kernel(build, KERNEL), "boot", "vmlinuz-*"))[0]
     drives = [word for path in images for word in ("-drive", f"file={path},format=raw,if=virtio,cache=unsafe")]
     # printk_ratelimit: without auditd, denials reach the kernel's log by a print that is limited
     return subprocess.Popen(["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-machine", "q35", "-cpu", guest.CPU, "-smp", "2", "-m", "1024",
                              "-nodefaults", "-display", "none", "-serial", "file:" + console, "-chardev", "stdio,id=report,signal=off",
                              "-serial", "chardev:report", "-no-reboot", "-kernel", image, "-initrd", initrd, *drives, "-append",
-                             "console=ttyS0 quiet loglevel=3 panic=-1 security=selinux selinux=1 enforcing=1 audit=1 audit_backlog_limit=8192 "
+                             f"console=ttyS0 quiet loglevel=3 panic=-1 {security} audit=1 audit_backlog_limit=8192 "
                              f"sysctl.kernel.printk_ratelimit=0 log_buf_len=4M {words}"],
                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace")

@@ -100,11 +100,11 @@ def files(work):
     return found
 
 
-def stage(report, number, initrd, disks):
+def stage(report, number, seconds, initrd, disks, security):
     console = os.path.join(BUILD, "vm", f"console-{number}")
     words = f"vm.stage={number}" + (f" vm.only={os.environ['ONLY']}" if "ONLY" in os.environ else "")
-    machine = image.boot(BUILD, initrd, disks, console, words)
-    late = threading.Timer(STAGES[number], machine.kill)
+    machine = image.boot(BUILD, initrd, disks, console, words, security)
+    late = threading.Timer(seconds, machine.kill)
     late.start()
     ended = False
     try:
@@ -126,10 +126,11 @@ def stage(report, number, initrd, disks):
     report.note(f"stage {number} is over")
 
 
-def main():
+def main(name="report", stages=STAGES, security="selinux"):
+    """The guest is booted for each of the stages, which may take so many seconds."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the guest ends with this program
     os.makedirs(os.path.join(BUILD, "vm"), exist_ok=True)
-    report = Report(os.path.join(BUILD, "vm", "report"))
+    report = Report(os.path.join(BUILD, "vm", name))
     if os.geteuid() != 0:
         report.line("1..0 # SKIP only root can make the guest's files")
         return 0
@@ -139,8 +140,8 @@ def main():
         disks = image.disks(BUILD, packages(), made, work)
         initrd = image.initramfs(BUILD, work)
         report.note("the guest's disks are made")
-        for number in STAGES:
-            stage(report, number, initrd, disks)
+        for number, seconds in stages.items():
+            stage(report, number, seconds, initrd, disks, security)
     return report.end()
 
 
