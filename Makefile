@@ -65,7 +65,7 @@ PACKAGES_CHECK := chromium libcmocka-dev clang-16 libclang-rt-16-dev llvm-16 per
 PACKAGES_DEB := bzip2 debhelper dh-apparmor dpkg-dev git libcmocka-dev selinux-policy-dev
 PACKAGES_CHECK_DEB := blhc devscripts iproute2 lintian mmdebstrap util-linux
 PACKAGES_RPM := bzip2 cpio file git rpm rpm2cpio selinux-policy-dev
-PACKAGES_CHECK_RPM := devscripts rpmlint
+PACKAGES_CHECK_RPM := busybox-static devscripts rpmlint systemd
 PACKAGES_PROOF := qemu-system-x86 busybox-static cpio xz-utils
 PACKAGES_VM := qemu-system-x86 busybox-static cpio xz-utils mmdebstrap e2fsprogs policycoreutils selinux-policy-dev \
 	libc6-dev perl python3
@@ -239,7 +239,7 @@ doc-lint: $(MANS)
 # ---- SELinux: Debian's selinux-policy-dev and Fedora's selinux-policy-devel have the same Makefile at the same place.
 # The labels are those of PREFIX=/usr.
 SELINUX_DEVEL ?= /usr/share/selinux/devel/Makefile
-SELINUX_FILES := selinux/opampd.te selinux/opampd.if selinux/opampd.fc
+SELINUX_FILES := $(addprefix selinux/opampd,.te .fc .if _internal.if)
 .PHONY: selinux check-selinux deps-selinux
 deps-selinux:
 	@tests/lib/need-packages.sh $(PACKAGES_SELINUX)
@@ -251,7 +251,8 @@ $(O)/selinux/opampd.pp: $(SELINUX_FILES)
 		exit 1; \
 	fi
 	mkdir -p $(@D)
-	cp $^ $(@D)
+	cp selinux/opampd.te selinux/opampd.fc $(@D)
+	cat selinux/opampd.if selinux/opampd_internal.if >$(@D)/opampd.if
 	$(MAKE) -s -C $(@D) -f $(SELINUX_DEVEL) opampd.pp
 # what the policy must not allow, and its style
 check-selinux: deps-selinux

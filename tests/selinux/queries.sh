@@ -224,6 +224,43 @@ none 'nobody loads a policy, modules or switches SELinux off' "$ours" "$all" 'se
 result 'no capability over modules, devices, the clock, roots, labels or audit' \
 	"$(who "$ours" "$all" 'capability capability2' 'sys_module sys_rawio sys_boot sys_time sys_chroot mknod mac_admin mac_override linux_immutable audit_control audit_write setfcap')" ''
 
+# ---- other modules: that of opampd_selinux(8), with a domain that calls each interface as the page has it
+page=doc/opampd_selinux.8
+interfaces=$(sed -n '/^\.Sh INTERFACES/,/^\.Sh DIAG/s/^\.Fn \([a-z_ ]*[a-z]\)\( [,.]\)*$/\1/p' "$page")
+result 'the interfaces that are installed are those that the page names' "$(sed -n "s/^[a-z]*(\`\([a-z_]*\)',\`$/\1/p" selinux/opampd.if | sort)" \
+	"$(cut -d' ' -f1 <<<"$interfaces" | sort)"
+other=$O/selinux-other # not below the module: that would be one of its layers
+make_other() {
+	local name arguments
+
+	rm -rf "$other"
+	mkdir -p "$other"
+	cp selinux/opampd.if "$other/fluentbit.if" # as if it were among the headers
+	{
+		sed -n '/^policy_module/,/^\.Ed/p' "$page" | sed '$d'
+		printf '%s\n' 'gen_require(`role system_r;'\'')' 'type caller_t;' 'domain_type(caller_t)'
+		while read -r name arguments; do
+			case $arguments in 'domain type') continue ;; esac # the example has it
+			echo "$name($(sed 's/domain/caller_t/; s/ role/, system_r/' <<<"$arguments"))"
+		done <<<"$interfaces"
+	} >"$other/fluentbit.te"
+	make -s -C "$other" -f /usr/share/selinux/devel/Makefile fluentbit.pp &&
+		semodule -p "$O/selinux/root" -s "$store" -n -i "$other/fluentbit.pp"
+}
+may() { sesearch -A -s "$1" -t "$2" -c "$3" -p "$4" "$policy" | wc -l; }
+if [ -z "${1:-}" ]; then
+	make_other >"$O/selinux-other.log" 2>&1 || cat "$O/selinux-other.log"
+	result "an agent in a domain of its own: opampd executes its program in it" \
+		"$(sesearch -T -s opampd_t -t fluentbit_exec_t -c process "$policy"; may opampd_t fluentbit_t process transition)" \
+		"$(printf '%s\n' 'type_transition opampd_t fluentbit_exec_t:process fluentbit_t;' 1)"
+	result 'and it has what every agent needs, but not the network' \
+		"$(may fluentbit_t opampd_agent_conf_t file read) $(may fluentbit_t port_type tcp_socket name_connect)" '1 0'
+	result 'opampd_run_ctl, opampd_domtrans_ctl' "$(may caller_t opampctl_t process transition)" 1
+	result 'opampd_stream_connect' "$(may caller_t opampd_t unix_stream_socket connectto)" 1
+	result 'opampd_read_log, opampd_read_config' "$(may caller_t opampd_log_t file read) $(may caller_t opampd_etc_t file read)" '1 1'
+	result 'opampd_admin, opamphub_admin' "$(may caller_t opampd_unit_t service start) $(may caller_t opamphub_unit_t service start) $(may caller_t opamphub_var_lib_t file write)" '1 1 1'
+fi
+
 [ -z "${RESULTS:-}" ] || echo "$((count - failed)) $failed 0 selinux" >>"$RESULTS"
 echo "1..$count"
 if [ "$failed" -ne 0 ]; then
