@@ -20,6 +20,13 @@ for deb in "$first"/opamp*.deb; do
 	case $deb in *-dbgsym_*) ;; *) dpkg-deb -x "$deb" "$unpacked" ;; esac
 done
 hardened "$unpacked"
+# what is in them may need what an older policy has no rule for
+version=$(dpkg-deb -f "$(echo "$first"/opampd_*.deb)" Version)
+for deb in "$first"/opampd_*.deb "$first"/opamphub_*.deb; do
+	dpkg-deb -f "$deb" Package Breaks >"$log"
+	grep -qxF "Breaks: opampd-selinux (<< $version)" "$log"
+	ok "$(basename "$deb") does not go with an older policy" $?
+done
 "$here/check-sbom.py" "$here/.." "$first"/opampd_*.deb "$first"/opampd-selinux_*.deb "$first"/opamphub_*.deb >"$log" 2>&1
 ok "what each package says that it is made of (SPDX)" $?
 if "$here/build-deb.sh" "$second" "nocheck parallel=${JOBS:-$(nproc)}" >"$log" 2>&1; then

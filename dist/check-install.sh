@@ -44,6 +44,20 @@ lack() {
 
 	for p in "$@"; do [ ! -e "$root$p" ] || return 1; done
 }
+# the packages as their next version, in /debs/next
+next_versions() {
+	local deb name tree=$work/tree version
+
+	mkdir "$root/debs/next"
+	for deb in "$root"/debs/*.deb; do
+		name=$(dpkg-deb -f "$deb" Package)
+		version=$(dpkg-deb -f "$deb" Version)
+		dpkg-deb -R "$deb" "$tree" && sed -i -E "s/^Version: .*/&+1/; s/\((=|<<) $version\)/(\1 $version+1)/" "$tree/DEBIAN/control" &&
+			dpkg-deb -Zgzip -z1 --root-owner-group -b "$tree" "$root/debs/next/$name.deb" && rm -r "$tree" || return 1
+	done
+}
+# shellcheck disable=SC2016
+versions() { within dpkg-query -W -f '${Package} ${Version} ${db:Status-Status}\n' opampd opampd-selinux opamphub; }
 kept() { find "$root/var/lib/opampd/generations" "$root/var/lib/opamphub" -type f | sort; }
 settings() { sha256sum "$root/etc/opampd/opampd.yaml"; }
 
@@ -93,6 +107,14 @@ ok 'the programs and the module are gone' $?
 ok 'state, settings and users are not' $?
 within sh -c 'dpkg -i /debs/*.deb && opampd -n && dpkg -i /debs/*.deb' >"$log" 2>&1 && [ "$(settings)" = "$before" ]
 ok 'installed again, and once more: with the settings that were there' $?
+
+next_versions >"$log" 2>&1 && versions >"$work/versions" && ! within dpkg -i /debs/next/opampd.deb >"$log" 2>&1 &&
+	grep -q 'opampd breaks opampd-selinux' "$log" && versions | diff "$work/versions" - >>"$log"
+ok 'a new opampd does not come to an older policy' $?
+# as apt has it done, in the order in which each is in the way of the other
+within dpkg --auto-deconfigure -i /debs/next/opampd.deb /debs/next/opamphub.deb /debs/next/opampd-selinux.deb >"$log" 2>&1 &&
+	[ "$(versions | grep -c '+1 installed$')" -eq 3 ]
+ok 'it comes with its own, whichever is first' $?
 
 within dpkg -P opampd opampd-selinux opamphub >"$log" 2>&1
 ok 'purged' $?

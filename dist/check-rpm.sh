@@ -1,7 +1,7 @@
 #!/bin/bash
 # check-rpm.sh RPMDIR DEBDIR: are the packages that make rpm left in RPMDIR as they should be?  The same files with the
-# same modes as the Debian packages in DEBDIR, hardened programs, rpmlint, nothing left by a removal, and a second
-# build in another place: the same bytes.
+# same modes as the Debian packages in DEBDIR, hardened programs, rpmlint, what their SBOMs say, what their scriptlets do
+# (scriptlets.sh), nothing left by a removal, and a second build in another place: the same bytes.
 set -u
 first=$(cd "$1" && pwd)
 debs=$(cd "$2" && pwd)
@@ -9,11 +9,14 @@ here=$(cd "$(dirname "$0")" && pwd)
 log=$(mktemp)
 second=$(mktemp -d /var/tmp/opampd-rpm-second-XXXXXX)
 unpacked=$(mktemp -d)
-list=$unpacked/list
-trap 'rm -rf "$log" "$second" "$unpacked"' EXIT
+work=$(mktemp -d)
+list=$work/list
+trap 'rm -rf "$log" "$second" "$unpacked" "$work"' EXIT
 
 # shellcheck source=dist/checks.sh
 . "$here/checks.sh"
+# shellcheck source=dist/scriptlets.sh
+. "$here/scriptlets.sh"
 
 # "mode owner path" of each, where both have it at the same place.  Apart from that differ, by each one's rules:
 # licence, changelog and what is Debian's alone; SELinux' folders; directories that others own, too.
@@ -29,7 +32,7 @@ of_deb() { dpkg-deb -c "$1" | awk '{ print $1, $2, $6 }' | common; }
 
 # rpm's own, so that the database of this machine is not asked
 home=${HOME:-/}
-export HOME=$unpacked
+export HOME=$work
 for name in opampd opampd-selinux opamphub; do
 	rpm=$(echo "$first"/RPMS/*/"$name"-[0-9]*.rpm)
 	deb=$(echo "$debs/${name}"_*.deb)
@@ -48,15 +51,12 @@ hardened "$unpacked"
 rpmlint -c "$here/rpm/rpmlint.toml" "$first"/RPMS/*/*.rpm "$here/rpm/opampd.spec" >"$log" 2>&1 && grep -q ' 0 errors, 0 warnings' "$log"
 ok "rpmlint says nothing" $?
 
-root=$(mktemp -d)
-rpm --root "$root" -i --nodeps --noscripts --noplugins "$first"/RPMS/*/*.rpm >"$log" 2>&1 && test -x "$root/usr/sbin/opampd" &&
-	rpm --root "$root" -e --nodeps --noscripts --noplugins opampd opampd-selinux opamphub >>"$log" 2>&1
-ok "they are installed and removed" $?
-find "$root" -path '*opamp*' >"$log"
-test ! -s "$log"
-ok "nothing of ours is left then" $?
-rm -rf "$root"
+"$here/check-sbom.py" "$here/.." "$first"/RPMS/*/*.rpm >"$log" 2>&1
+ok "what each package says that it is made of (SPDX)" $?
 
+scriptlets "$unpacked" "$work"
+versions "$work"
+by_rpm "$unpacked" "$work"
 # git's settings are the caller's
 if HOME=$home "$here/build-rpm.sh" "$second" >"$log" 2>&1; then
 	for rpm in "$first"/RPMS/*/*.rpm; do

@@ -1,9 +1,9 @@
 #!/usr/bin/python3
-"""check-sbom.py SOURCE DEB...: are the packages' SBOMs whole, and true?  TAP; it shares nothing with sbom.py.
+"""check-sbom.py SOURCE PACKAGE...: are the SBOMs of these .deb or .rpm whole, and true?  TAP; it shares nothing with sbom.py.
 
 Each is held against SPDX 2.3 (fields that have to be there, identifiers, references), against what is packed, against
-the NEEDED of each program, against what dpkg-shlibdeps found for Depends, and against the files of SOURCE that are
-committed."""
+the NEEDED of each program, against what dpkg-shlibdeps found for Depends, or rpm's find-requires for Requires, and
+against the files of SOURCE that are committed."""
 import gzip
 import hashlib
 import json
@@ -33,7 +33,7 @@ def ok(wrong, name):
 
 
 def run(*command):
-    return subprocess.run(command, capture_output=True, text=True, check=True, env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"}).stdout
+    return subprocess.run(command, capture_output=True, text=True, check=True, env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "HOME": os.environ.get("HOME", "/")}).stdout
 
 
 def lacks(thing, wanted):
@@ -96,15 +96,48 @@ def packed(tree):
 
 def programs(tree):
     for name in packed(tree):
+        if os.path.islink(os.path.join(tree, name)):
+            continue
         with open(os.path.join(tree, name), "rb") as f:
             if f.read(4) == b"\x7fELF":
                 yield name, set(re.findall(r"\(NEEDED\)\s+Shared library: \[(.*)\]", run("readelf", "-d", os.path.join(tree, name))))
 
 
-def check(source, deb):
-    name, version, depends = (run("dpkg-deb", "-f", deb, field).strip() for field in ("Package", "Version", "Depends"))
+class Deb:
+    finder = "dpkg-shlibdeps"
+
+    def __init__(self, path):
+        self.path = path
+        self.name, self.version, depends = (run("dpkg-deb", "-f", path, field).strip() for field in ("Package", "Version", "Depends"))
+        self.depends = set(re.findall(r"(?:^|, )([a-z0-9.+-]+)", depends))
+
+    def unpack(self, tree):
+        subprocess.run(["dpkg-deb", "-x", self.path, tree], check=True)
+
+    def not_found(self, _libraries, packages):
+        """What is linked and was not found by the finder."""
+        return packages - self.depends
+
+
+class Rpm:
+    finder = "rpm's find-requires"
+
+    def __init__(self, path):
+        self.path = path
+        self.name, self.version = run("rpm", "-qp", "--qf", "%{NAME} %{VERSION}-%{RELEASE}", path).split()
+        self.depends = set(re.findall(r"^([^(\s]+\.so[^(\s]*)\(", run("rpm", "-qp", "--requires", path), re.M))
+
+    def unpack(self, tree):
+        subprocess.run(["sh", "-c", 'rpm2cpio "$0" | (cd "$1" && cpio -id --quiet)', self.path, tree], check=True)
+
+    def not_found(self, libraries, _packages):
+        return libraries ^ self.depends
+
+
+def check(source, package):
+    name, version = package.name, package.version
     with tempfile.TemporaryDirectory() as tree:
-        subprocess.run(["dpkg-deb", "-x", deb, tree], check=True)
+        package.unpack(tree)
         path = f"usr/share/doc/{name}/{name}.spdx.json.gz"
         with gzip.open(os.path.join(tree, path), "rb") as f:
             document = json.load(f)
@@ -112,7 +145,9 @@ def check(source, deb):
         found = contents(document, name)
         ok([] if [p["versionInfo"] for p in document["packages"] if p["name"] == name] == [version] else ["another version"], f"{name}: its version")
         listed = {f["fileName"][2:]: f for f in found[name]}
-        ok(set(listed) ^ (set(packed(tree)) - {path}), f"{name}: it lists what is packed, and nothing else")
+        # the links to programs that rpm makes when it packs
+        there = {n for n in packed(tree) if not (os.path.islink(os.path.join(tree, n)) and n.startswith("usr/lib/.build-id/"))}
+        ok(set(listed) ^ (there - {path}), f"{name}: it lists what is packed, and nothing else")
         ok([w for n, f in listed.items() for w in differs(f, os.path.join(tree, n))], f"{name}: checksums of what is packed")
         links = {(r["spdxElementId"], r["comment"]): r["relatedSpdxElement"] for r in document["relationships"] if r["relationshipType"] == "DYNAMIC_LINK"}
         wanted = {(listed[n]["SPDXID"], library) for n, libraries in programs(tree) for library in libraries}
@@ -127,7 +162,7 @@ def check(source, deb):
                 wrong.append(f"{other['name']} has no {library}")
         ok(wrong, f"{name}: the packages that have them, with their versions")
         linked = {by_id[i]["name"] for i in links.values()}
-        ok(linked - set(re.findall(r"(?:^|, )([a-z0-9.+-]+)", depends)), f"{name}: dpkg-shlibdeps found the same ({len(linked)} packages)")
+        ok(package.not_found({library for _, library in links}, linked), f"{name}: {package.finder} found the same ({len(linked)} packages)")
         own = found[f"{name}-source"]
         folders = {f["fileName"].split("/")[1] for f in own}
         tracked = set(run("git", "-C", source, "ls-tree", "-r", "--name-only", "HEAD", *[f + "/" for f in folders]).splitlines())
@@ -139,6 +174,6 @@ def check(source, deb):
 if len(sys.argv) < 3:
     sys.exit(__doc__)
 for argument in sys.argv[2:]:
-    check(sys.argv[1], argument)
+    check(sys.argv[1], Rpm(argument) if argument.endswith(".rpm") else Deb(argument))
 print(f"1..{count}\n# {count - failed} passed, {failed} failed")
 sys.exit(failed != 0)

@@ -1,9 +1,11 @@
 #!/usr/bin/python3
-"""sbom.py PACKAGE VERSION TREE OUT: what a package is made of, as SPDX 2.3 in JSON.
+"""sbom.py [--shared] PACKAGE VERSION TREE OUT: what a package is made of, as SPDX 2.3 in JSON.
 
-TREE is the package as it will be packed, and the working directory the source.  Each file with its checksums, each
-library that a program asks the loader for with the Debian package that has it here, our sources with theirs, and the
-tools.  The same input gives the same bytes: the time is SOURCE_DATE_EPOCH, the name is made from the content."""
+TREE is the package as it will be packed, or with --shared all packages of this source, as rpmbuild has them, and the
+working directory the source.  Each file with its checksums, each library that a program asks the loader for with the
+package of this system that has it (dpkg's where /etc/debian_version is, otherwise rpm's; SBOM_FROM=rpm to try that), our
+sources with theirs, and the tools.  The same input gives the same bytes: the time is SOURCE_DATE_EPOCH, the name is made
+from the content."""
 import datetime
 import gzip
 import hashlib
@@ -23,15 +25,18 @@ SOURCES = {
     "opamphub": ["privsep", "wire", "hub", "proto"],
     "opampd-selinux": ["selinux"],
 }
+# by their Debian names, and Fedora's where they differ
 TOOLS = {
     "opampd": ["gcc", "binutils", "libc6-dev", "protobuf-c-compiler", "protobuf-compiler"],
     "opamphub": ["gcc", "binutils", "libc6-dev", "protobuf-c-compiler", "protobuf-compiler", "python3"],
     "opampd-selinux": ["checkpolicy", "m4", "selinux-policy-dev", "semodule-utils"],
 }
+FEDORA = {"libc6-dev": "glibc-devel", "selinux-policy-dev": "selinux-policy-devel", "semodule-utils": "policycoreutils"}
 
 
 def run(*command):
-    return subprocess.run(command, capture_output=True, text=True, check=True, env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"}).stdout
+    return subprocess.run(command, capture_output=True, text=True, check=True,
+                          env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "HOME": os.environ.get("HOME", "/")}).stdout
 
 
 def identifier(kind, name):
@@ -69,7 +74,7 @@ def needed(path):
     return sorted(re.findall(r"\(NEEDED\).*\[(.*)\]", run("readelf", "-dW", path)))
 
 
-def owner(library):
+def debian_owner(library, _program):
     """The installed package that has the library that the loader would take."""
     multiarch = run("dpkg-architecture", "-qDEB_HOST_MULTIARCH").strip()
     folders = [f"/lib/{multiarch}", f"/usr/lib/{multiarch}", "/lib64", "/lib", "/usr/lib"]
@@ -102,13 +107,45 @@ def debian(package):
             "externalRefs": [{"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": purl}]}
 
 
+def rpm_owner(library, program):
+    """The same of rpm; where the library is the loader says."""
+    found = re.search(rf"(/\S*/{re.escape(library)}) \(0x", run("ldd", program))
+    if not found:
+        sys.exit(f"sbom.py: {library}: the loader does not find it for {program}")
+    return run("rpm", "-qf", "--qf", "%{NAME}\n", found[1]).splitlines()[0]
+
+
+def rpm(package):
+    """A package of rpm's, as it is installed where this is built.  That of the policy is built for all machines alike:
+    no machine in it."""
+    form = "%{NAME}\t%{VERSION}-%{RELEASE}\t%{SOURCERPM}\t%{LICENSE}\t%{VENDOR}\n"
+    name, version, source, licence, vendor = run("rpm", "-q", "--qf", form, FEDORA.get(package, package)).splitlines()[0].split("\t")
+    with open("/etc/os-release", encoding="utf-8") as f:
+        system = re.search(r'^ID="?(\w+)', f.read(), re.M)[1]
+    purl = f"pkg:rpm/{system}/{name}@{version.replace('+', '%2B').replace('^', '%5E').replace('~', '%7E')}"
+    return {"SPDXID": identifier("Package", f"rpm-{name}"), "name": name, "versionInfo": version,
+            "supplier": "NOASSERTION" if vendor == "(none)" else f"Organization: {vendor}", "downloadLocation": "NOASSERTION", "filesAnalyzed": False,
+            "licenseConcluded": "NOASSERTION", "licenseDeclared": "NOASSERTION", "copyrightText": "NOASSERTION",
+            "sourceInfo": f"built from {source}; licence: {licence}",
+            "externalRefs": [{"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": purl}]}
+
+
 def relation(one, kind, other, comment=None):
     return {"spdxElementId": one, "relationshipType": kind, "relatedSpdxElement": other, **({"comment": comment} if comment else {})}
 
 
-def describe(name, version, tree, out):
+def belongs(path):
+    """Whose a file is where all packages are in one tree; check-sbom.py finds what the spec has otherwise."""
+    if path.startswith(("usr/lib/debug/", "usr/src/debug/")):
+        return None
+    return next((name for mark, name in (("selinux", "opampd-selinux"), ("opamphub", "opamphub")) if mark in path), "opampd")
+
+
+def describe(name, version, tree, out, shared):
+    owner, installed = (debian_owner, debian) if os.path.exists("/etc/debian_version") and os.environ.get("SBOM_FROM") != "rpm" else (rpm_owner, rpm)
     packed = [(os.path.relpath(p, tree), p) for p in walk(tree)]
     packed = [(n, p) for n, p in packed if not n.startswith("DEBIAN/") and os.path.abspath(p) != os.path.abspath(out)]
+    packed = [(n, p) for n, p in packed if not shared or belongs(n) == name]
     files = [entry("File", n, p) for n, p in packed]
     sources = [entry("Source", n, n) for folder in SOURCES[name] for n in walk(folder)]
     package = ours(name, version, files, "the package as it is installed", primaryPackagePurpose="APPLICATION")
@@ -118,21 +155,21 @@ def describe(name, version, tree, out):
                                relation(package["SPDXID"], "GENERATED_FROM", source["SPDXID"])]
     for (_, path), file in zip(packed, files):
         for library in needed(path):
-            other = debian(owner(library))
+            other = installed(owner(library, path))
             packages[other["SPDXID"]] = other
             relations.append(relation(file["SPDXID"], "DYNAMIC_LINK", other["SPDXID"], library))
     for other in sorted(packages):
         relations.append(relation(package["SPDXID"], "DEPENDS_ON", other))
     for tool in TOOLS[name]:
-        other = debian(tool)
+        other = installed(tool)
         packages[other["SPDXID"]] = other
         relations.append(relation(other["SPDXID"], "BUILD_TOOL_OF", package["SPDXID"]))
     return {"packages": [package, source] + [packages[p] for p in sorted(packages)], "files": files + sources,
             "relationships": relations}
 
 
-def main(name, version, tree, out):
-    content = describe(name, version, tree, out)
+def main(name, version, tree, out, shared):
+    content = describe(name, version, tree, out, shared)
     created = datetime.datetime.fromtimestamp(int(os.environ["SOURCE_DATE_EPOCH"]), datetime.timezone.utc)
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     document = {"spdxVersion": "SPDX-2.3", "dataLicense": "CC0-1.0", "SPDXID": "SPDXRef-DOCUMENT", "name": f"{name}-{version}",
@@ -146,6 +183,7 @@ def main(name, version, tree, out):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 5:
+    words = [a for a in sys.argv[1:] if a != "--shared"]
+    if len(words) != 4:
         sys.exit(__doc__)
-    main(*sys.argv[1:])
+    main(*words, shared="--shared" in sys.argv)
