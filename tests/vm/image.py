@@ -1,5 +1,6 @@
 """The guest of make check-vm: a Debian system with systemd and SELinux, made of packages by name from the registry that
-this machine's apt uses, labelled here and booted by plain emulation.  Needs root; no loop mount, no SELinux on the host,
+this machine's apt uses, labelled here and booted by plain emulation.  Needs root, or its own user
+namespace (OWN_ROOT is in the environment then); no loop mount, no SELinux on the host,
 no network in the guest, and nothing of the host's is changed.
 
 What takes long, the system without our packages, is kept in BUILD/vm under a name made of what it was made from.
@@ -18,7 +19,7 @@ KERNEL = "6.1"  # Debian 12's
 BASE_MIB, MORE_MIB = 1500, 192
 # beside what the packages under test depend on
 SYSTEM = ("systemd systemd-sysv udev dbus procps iproute2 kmod python3 python3-protobuf selinux-policy-default policycoreutils "
-          "selinux-utils semodule-utils apparmor prometheus-node-exporter").split()
+          "policycoreutils-python-utils selinux-utils semodule-utils apparmor prometheus-node-exporter").split()
 # the disk, and who is at the other end of a loopback connection
 MODULES = ("virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci", "virtio_blk", "inet_diag", "tcp_diag")
 # what a guest has no use for: consoles, clocks, timers, and the exporter's own unit, which would take its port
@@ -28,6 +29,7 @@ MASKED = ("getty@tty1.service serial-getty@ttyS0.service systemd-timesyncd.servi
           "prometheus-node-exporter-ipmitool-sensor.timer prometheus-node-exporter-mellanox-hca-temp.timer").split()
 LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*")
 CONTEXTS = "etc/selinux/default/contexts/files/file_contexts"
+OWN_ROOT = "VM_OWN_ROOT"
 LABELS = {"usr/sbin/vm-driver": "initrc_exec_t"}
 
 INIT = """#!/bin/busybox sh
@@ -103,8 +105,7 @@ def base(build, packages):
     if not os.path.exists(image):
         for old in glob.glob(os.path.join(build, "vm", "base-*")):
             shutil.rmtree(old) if os.path.isdir(old) else os.unlink(old)
-        root = os.path.join(build, "vm", "base-root")
-        os.makedirs(root)
+        root = tree(os.path.join(build, "vm", "base-root"))
         # in a mount namespace of its own: whatever happens, nothing of the host's is mounted below that directory afterwards
         run("unshare", "--mount", "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--format=directory", "--include=" + ",".join(include),
             *proxies(), *(f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT),
@@ -112,8 +113,22 @@ def base(build, packages):
         furnish(root)
         label(root)
         make_image(root, image, BASE_MIB)
-        shutil.rmtree(root)
+        remove(root)
     return image
+
+
+def tree(path):
+    """A directory for files with owners and labels: who is root of a user namespace alone may label what is on its own mounts."""
+    os.makedirs(path)
+    if OWN_ROOT in os.environ:
+        run("mount", "-t", "tmpfs", "-o", "mode=755", "tree", path)
+    return path
+
+
+def remove(path):
+    if OWN_ROOT in os.environ:
+        run("umount", path)
+    shutil.rmtree(path)
 
 
 def put(root, path, text, mode=0o644):
@@ -169,7 +184,7 @@ def disks(build, packages, files, work):
     """The guest's two disks: a copy of the base, and one with the files: {name in /mnt/x: file or directory here}."""
     system, more = os.path.join(work, "system.img"), os.path.join(work, "more.img")
     run("cp", "--sparse=always", "--reflink=auto", base(build, packages), system)
-    root = os.path.join(work, "more")
+    root = tree(os.path.join(work, "more"))
     for name, source in files.items():
         path = os.path.join(root, name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -182,7 +197,7 @@ def disks(build, packages, files, work):
             os.chown(path, 0, 0)
             set_label(path, "usr_t")
     make_image(root, more, MORE_MIB)
-    shutil.rmtree(root)
+    remove(root)
     return [system, more]
 
 

@@ -13,6 +13,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 import escapes
 import host
+import manual
 import told
 from host import AGENT, CHILDREN, EXPORTER, HUB, PARTS, RESIDENT, kill, new_pid, pid_of, put
 from told import guarded, note, ok, quiet, run, same, until, works
@@ -251,9 +252,13 @@ def upgrade():
     second = pid_of(EXPORTER, "opampd@exporter.service")
     run("journalctl", "--rotate")
     mark = run("date", "+%Y-%m-%d %H:%M:%S").stdout.strip()
-    r = run("dpkg", "-i", *packages("next"))
+    # as apt does it, and in the order that is hard: the new opampd is there before its new policy is loaded
+    r = run("dpkg", "--auto-deconfigure", "-i", *sorted(packages("next"), key=lambda p: "-selinux" in p))
     works(r, "the packages are upgraded")
     note(r.stdout[-1500:] + r.stderr[-500:])
+    if os.path.exists(UPGRADES_IN_PLACE) and has_policy_package():
+        steps = [r.stdout.find(s) for s in ("Setting up opampd (", "Setting up opampd-selinux (", "opampd-upgrade: ")]
+        ok(-1 not in steps and steps == sorted(steps), "what runs takes the new programs when the new policy is loaded", r.stdout)
     ok(until(lambda: all(pid_of(n) for n in RESIDENT + HUB + CHILDREN)) and host.healthy(), "after an upgrade everything runs", host.state())
     ok(until(lambda: not [p for p in host.processes() if " (deleted)" in os.readlink(f"/proc/{p.pid}/exe")]), "no process runs an old program",
        "\n".join(f"{p.name}: {os.readlink(f'/proc/{p.pid}/exe')}" for p in host.processes()))
@@ -294,7 +299,7 @@ def purge():
         same(sorted(set(told.denials(lines))), [], "no denial in our domains: purge")
 
 
-STAGES = {"1": (system, install, settings, start, apply, refuse, reload, operator, sandbox, instance, crash, restart, escapes.alone, escapes.prisons),
+STAGES = {"1": (system, install, settings, start, apply, refuse, reload, operator, sandbox, instance, crash, restart, manual.manual, escapes.alone, escapes.prisons),
           "2": (system, after_reboot, upgrade, purge)}
 ALWAYS = (system, install, settings, start)
 
