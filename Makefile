@@ -15,6 +15,7 @@
 #   make coverage        what fuzz corpora, unit tests and some system tests reach; coverage-system: all of these
 #   make fuzz-messages   ten million messages between our processes (clang); MESSAGES=NUMBER
 #   make doc             man pages and documents, into build/doc
+#   make check-msan      MemorySanitizer over the unit tests and fuzz corpora (clang); make check-valgrind
 #   make spelling        codespell over the tree
 #   make clang-tidy      clang-tidy over the sources (.clang-tidy); make pyflakes over the tests' Python
 #   make selinux         the SELinux policy module, into build/selinux
@@ -93,6 +94,11 @@ FAST_FILES := confd/yaml% confd/expansion.c confd/store_codec.c wire/wire.c wire
 else
 OPT := -O1 -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-recover=all -DOPAMPD_SANITIZED
 HARDEN_LD += -fsanitize=$(SAN)
+endif
+# what the compiler sets to zero could not be found unset; tests/tools/msan.c answers for the libraries
+ifneq ($(filter memory,$(SAN)),)
+HARDEN := $(filter-out -ftrivial-auto-var-init=%,$(HARDEN)) -fsanitize-memory-track-origins
+MSAN_LIBRARIES := $(O)/tests/tools/msan.o $(O)/tests/tools/msan.wraps
 endif
 MAP := -ffile-prefix-map=$(CURDIR)=.
 
