@@ -45,9 +45,8 @@ check-msan:
 	@tests/lib/run-memory.sh msan $(O)/msan
 # the libraries are not instrumented: tests/tools/msan.c answers for them, by the linker's --wrap
 $(O)/tests/tools/msan.o: CFLAGS += -fno-sanitize=all -fvisibility=default
-$(O)/tests/tools/msan.wraps: tests/tools/msan.c
-	@mkdir -p $(@D)
-	sed -nE 's/^(WRAP|DECLARE)\([^,]*, ([A-Za-z0-9_]+),.*/-Wl,--wrap=\2/p' $< >$@
+$(O)/tests/tools/msan.wraps: $(O)/tests/tools/msan.o
+	nm $< | sed -n 's/.* T __wrap_/-Wl,--wrap=/p' >$@
 
 # libFuzzer builds live in their own folder, every object instrumented
 FUZZ_SECONDS ?= 60

@@ -2,7 +2,7 @@
 # run-memory.sh msan|valgrind O: the replayed fuzz corpora and the unit tests of O, for reads of what was never written.
 # msan: of a build with SAN=memory, in which the compiler sets nothing to zero.  valgrind: by memcheck, which looks at the
 # libraries' part too, and at what was not freed.  What is left out: tests/memory-exceptions; whatever else there is, runs.
-# First it is shown that they find what they are for (tests/tools/unset.c).
+# ONLY=regex: these programs.  First it is shown that they find what they are for (tests/tools/unset.c).
 # What passes is remembered in O/memory until its program is built anew.  BESIDE=1 (a run without priority, in which a time
 # limit may be missed): begins from nothing, and only what the tool found is a failure; the next run judges the rest.
 set -u
@@ -65,7 +65,7 @@ for what in nothing stack heap grown sent library; do
 	echo "$tool: unset $what: $is"
 	failed=$((failed + 1))
 done
-programs | grep -vxF -f <(excepted) >"$kept/programs"
+programs | grep -vxF -f <(excepted) | grep -E "${ONLY:-.}" >"$kept/programs"
 xargs -P "$(nproc)" -I % timeout 1800 bash -c 'one %' <"$kept/programs"
 while read -r name; do
 	status=$(cat "$kept/$name.status" 2>/dev/null) # none: it took too long

@@ -3,8 +3,8 @@
  * wrote, which are not instrumented.  Not instrumented itself.
  *
  * What a library allocates counts as written, what we allocate does not.  What a library writes into memory of ours (an
- * out parameter, a buffer) is said to be written once the call is over: one WRAP for each such function that we call, from
- * which the Makefile makes the linker's --wrap.  A function that is forgotten here is a false report, not a silent one.
+ * out parameter, a buffer) is said to be written once the call is over: one WRAP for each such function that we call; the
+ * Makefile has the linker's --wrap from the names.  A function that is forgotten here is a false report, not a silent one.
  * Data go through memcpy, which is the sanitizer's own: bytes of ours that were never written stay so inside a library.
  */
 #include <sys/stat.h>
@@ -75,7 +75,6 @@ fresh_stack(void)
 	}
 #define ONE(p) written(p, sizeof(*(p)))
 
-/* clang-format off: a line for each, which the Makefile reads */
 /* libc, what the sanitizer does not know */
 WRAP(ssize_t, getdents64, (int fd, void *buf, size_t len), (fd, buf, len),
     if (r > 0) written(buf, (size_t)r))
@@ -151,7 +150,7 @@ WRAP(int, PEM_read_bio, (BIO * b, char **name, char **head, unsigned char **d, l
      (b, name, head, d, n), ONE(name);
      ONE(head); ONE(d); ONE(n))
 
-/* ---- those that take more than a line; DECLARE has the Makefile's --wrap */
+/* ---- those that take more than a line */
 #define DECLARE(type, name, params)                                                                \
 	type __real_##name params;                                                                 \
 	type __wrap_##name params;
@@ -167,8 +166,6 @@ DECLARE(int, deflate, (z_stream * z, int flush))
 DECLARE(int, inflate, (z_stream * z, int flush))
 DECLARE(char *, sqlite3_snprintf, (int n, char *p, const char *format, ...))
 DECLARE(void, json_set_alloc_funcs, (json_malloc_t take, json_free_t give))
-/* clang-format on */
-
 void *
 __wrap_malloc(size_t size)
 {
