@@ -338,6 +338,7 @@ free_parent(void)
 	free_event(&p->deadline);
 	free_event(&p->ready.news);
 	free_event(&p->ready.limit);
+	free_event(&p->ready.again);
 	free_event(&p->ready.watchdog);
 	free(p->cwd);
 	free(p->command.run_path);
