@@ -396,7 +396,7 @@ class Patience:
         lines = subprocess.run([os.path.join(BUILD, "tools", "hasten")], check=True, capture_output=True, text=True).stdout
         self.at = {name: int(offset) for name, offset in (line.split() for line in lines.splitlines())}
         symbols = subprocess.run(["nm", os.path.join(BUILD, "opampd")], check=True, capture_output=True, text=True).stdout
-        base = int(re.search(r"^([0-9a-f]+) [bB] parent(\.\d+)?$", symbols, re.M).group(1), 16)
+        base = int(re.search(r"^([0-9a-f]+) [bB] (?:main\.)?parent(?:\.\d+)?$", symbols, re.M).group(1), 16)
         with open(f"/proc/{pid}/maps", encoding="ascii") as f:
             load = min(int(line.split("-")[0], 16) for line in f if line.rstrip().endswith(program))
         self.base = load + base
