@@ -337,8 +337,14 @@ def siblings(user):
     """Processes that the agent made its parent's children (CLONE_PARENT) are nobody's of ours, and reaped all the same."""
     with Bed(user) as bed:
         server, daemon, config_hash = up(bed, extra="  fake_siblings: 150\n")
-        agent, before = daemon.agent(), daemon.all_children()
-        until(lambda: "fake_siblings: 150 of 150" in bed.agent_log(), 20, "the agent's siblings to have been there")
+
+        def agent_of(turn):
+            """When its siblings, which the kernel shows as the same program, have ended."""
+            until(lambda: bed.agent_log().count("fake_siblings: 150 of 150") >= turn, 20, "the agent's siblings to have been there")
+            until(lambda: len(daemon.agents()) == 1, 20, "the agent to be alone")
+            return daemon.agent()
+
+        agent, before = agent_of(1), daemon.all_children()
 
         def zombies():
             return [p for p in {*proc.children(daemon.pid), *proc.children_and_of_init(daemon.pid)} if proc.status(p).get("State", "")[:1] == "Z"]
@@ -347,8 +353,7 @@ def siblings(user):
         daemon.kill("link")
         daemon.child("link", 20, before["link"])
         proc.kill(agent)
-        daemon.agent(20, other_than=agent)
-        until(lambda: bed.agent_log().count("fake_siblings: 150 of 150") > 1, 20, "the next agent's")
+        assert agent_of(2) != agent, "the agent that was killed"
         until(lambda: not zombies(), 20, "no one to be left who has ended")
         same(daemon.stop(), 0, "exit status")
 
