@@ -300,9 +300,9 @@ def settings_changed_between(user):
         since = server.mark()
         mark = upgrade(daemon)
         daemon.wait_log("was changed in the middle of the upgrade: the agent is started anew", 1, mark)
-        daemon.agent(40, other_than=agent)
-        same(identity(daemon.pid), parent, "the parent")
         until(lambda: not [p for p, begun in its if proc.alive(p) and proc.started(p) == begun], 20, "the old agent's children to end")
+        daemon.agent(40, other_than=agent)  # they look like it once their own parent is gone
+        same(identity(daemon.pid), parent, "the parent")
         same(bed.groups(), [], "groups of the old storage")
         settled(daemon)
         same(version(bed), NEW, "version")
