@@ -176,15 +176,22 @@ __wrap_malloc(size_t size)
 	return p;
 }
 
-void *
-__wrap_realloc(void *old, size_t size)
+/* say: what is said of the bytes that it has more than before */
+static void *
+resized(void *old, size_t size, void (*say)(const volatile void *, size_t))
 {
 	size_t had = old == NULL ? 0 : __sanitizer_get_allocated_size(old);
 	char *p = __interceptor_realloc(old, size);
 
 	if (p != NULL && size > had)
-		__msan_allocated_memory(p + had, size - had);
+		say(p + had, size - had);
 	return p;
+}
+
+void *
+__wrap_realloc(void *old, size_t size)
+{
+	return resized(old, size, __msan_allocated_memory);
 }
 
 void *
@@ -218,12 +225,7 @@ __wrap_syscall(long number, ...)
 void *
 realloc(void *old, size_t size)
 {
-	size_t had = old == NULL ? 0 : __sanitizer_get_allocated_size(old);
-	char *p = __interceptor_realloc(old, size);
-
-	if (p != NULL && size > had)
-		written(p + had, size - had);
-	return p;
+	return resized(old, size, __msan_unpoison);
 }
 
 /* the vectors are libevent's, from an event's callback; what they point to is judged */
@@ -255,24 +257,26 @@ __wrap_evbuffer_peek(
 	return r;
 }
 
-int
-__wrap_deflate(z_stream *z, int flush)
+static int
+through(int (*real)(z_stream *z, int flush), z_stream *z, int flush)
 {
 	unsigned char *out = z->next_out;
-	int r = __real_deflate(z, flush);
+	int r = real(z, flush);
 
 	written(out, (size_t)(z->next_out - out));
 	return r;
 }
 
 int
+__wrap_deflate(z_stream *z, int flush)
+{
+	return through(__real_deflate, z, flush);
+}
+
+int
 __wrap_inflate(z_stream *z, int flush)
 {
-	unsigned char *out = z->next_out;
-	int r = __real_inflate(z, flush);
-
-	written(out, (size_t)(z->next_out - out));
-	return r;
+	return through(__real_inflate, z, flush);
 }
 
 char *
