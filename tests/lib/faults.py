@@ -602,8 +602,9 @@ def sweep(user, cells, workers):
             used += result
         else:
             found.append(result)
-            if result[4] == "FAILED" or len(found) % 500 == 0:
-                print(f"# {len(found)} of {len(cells)} points" + (": " + shown(result) if result[4] == "FAILED" else ""), flush=True)
+            bad = ": " + shown(result) if result[4] == "FAILED" else ""
+            if bad or len(found) % 500 == 0:
+                print(f"# {len(found)} of {len(cells)} points{bad}", flush=True)
     for one in crew:
         one.join()
     return found, used
