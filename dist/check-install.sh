@@ -46,14 +46,11 @@ lack() {
 }
 # the packages as their next version, in /debs/next
 next_versions() {
-	local deb name tree=$work/tree version
+	local deb
 
 	mkdir "$root/debs/next"
 	for deb in "$root"/debs/*.deb; do
-		name=$(dpkg-deb -f "$deb" Package)
-		version=$(dpkg-deb -f "$deb" Version)
-		dpkg-deb -R "$deb" "$tree" && sed -i -E "s/^Version: .*/&+1/; s/\((=|<<) $version\)/(\1 $version+1)/" "$tree/DEBIAN/control" &&
-			dpkg-deb -Zgzip -z1 --root-owner-group -b "$tree" "$root/debs/next/$name.deb" && rm -r "$tree" || return 1
+		"$here/dist/next-version.sh" "$deb" "$root/debs/next/$(dpkg-deb -f "$deb" Package).deb" || return 1
 	done
 }
 # shellcheck disable=SC2016

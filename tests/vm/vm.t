@@ -65,31 +65,15 @@ def packages():
     return found
 
 
-def next_version(package, directory):
-    """The same package as its next version: an upgrade."""
-    tree = os.path.join(directory, "tree")
-    image.run("dpkg-deb", "-R", package, tree)
-    control = os.path.join(tree, "DEBIAN", "control")
-    with open(control, encoding="utf-8") as f:
-        text = re.sub(r"(?m)^(Version: \S+)", r"\1+1", f.read())
-    # packages of this source that ask for each other in one version, or not in an older one
-    version = image.field(package, "Version")
-    text = re.sub(rf"\((=|<<) {re.escape(version)}\)", rf"(\1 {version}+1)", text)
-    with open(control, "w", encoding="utf-8") as f:
-        f.write(text)
-    os.makedirs(os.path.join(directory, "next"), exist_ok=True)
-    image.run("dpkg-deb", "-Zgzip", "-z1", "--root-owner-group", "-b", tree, os.path.join(directory, "next", os.path.basename(package)), stdout=subprocess.DEVNULL)
-    shutil.rmtree(tree)
-
-
 def files(work):
     """What the guest gets to see of this tree: {its name there: what it is here}."""
-    debs = os.path.join(work, "debs")
+    debs, later = os.path.join(work, "debs"), os.path.join(work, "next")
     os.makedirs(debs)
+    os.makedirs(later)
     for package in packages():
         shutil.copy(package, debs)
-        next_version(package, work)
-    found = {"debs": debs, "next": os.path.join(work, "next"), "tests/lib": os.path.join(TREE, "tests", "lib"), "tests/vm": HERE,
+        image.run(os.path.join(TREE, "dist", "next-version.sh"), package, os.path.join(later, os.path.basename(package)))
+    found = {"debs": debs, "next": later, "tests/lib": os.path.join(TREE, "tests", "lib"), "tests/vm": HERE,
              "selinux": os.path.join(TREE, "selinux"), "tests/system/systemd.t": os.path.join(TREE, "tests", "system", "systemd.t"),
              "build/gen/python": os.path.join(BUILD, "gen", "python")}
     for name in ("fakeagent", "inject", "policy", "domain"):
