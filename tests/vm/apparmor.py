@@ -31,22 +31,7 @@ def label(pid):
 class Kernel(told.Kernel):
     """Its log since the last look; the mark is a profile that does not exist, asked for."""
 
-    def since(self):
-        self.marks += 1
-        mark = f"vm-mark-{self.marks}-"
-        try:
-            with open("/proc/self/attr/current", "w", encoding="ascii") as f:
-                f.write(f"changeprofile {mark}")
-        except OSError as e:
-            assert e.errno == errno.ENOENT, e
-        found = []
-
-        def come():
-            found.extend(self.lines())
-            return any(mark in line for line in found)
-        if not told.until(come, 5):
-            ok(False, "the kernel's audit records come", "\n".join(found[-20:]))
-        return found
+    ASK = ("/proc/self/attr/current", "changeprofile ", errno.ENOENT)
 
 
 def denials(lines):

@@ -68,6 +68,9 @@ class Kernel:
     """The kernel's log since the last look.  Records of audit are printed a little later than they come to be, in order:
     one of our own, of a label that there is not, says that all before it are there."""
 
+    # where what is asked for, in vain, comes into the log: the file, the words before the mark, how it is refused
+    ASK = ("/proc/self/attr/fscreate", "", errno.EINVAL)
+
     def __init__(self):
         self.log = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
         self.marks = 0
@@ -86,11 +89,12 @@ class Kernel:
         """Everything since the last call."""
         self.marks += 1
         mark = f"vm-mark-{self.marks}-"
+        path, words, refused = self.ASK
         try:
-            with open("/proc/self/attr/fscreate", "w", encoding="ascii") as f:
-                f.write(mark)
+            with open(path, "w", encoding="ascii") as f:
+                f.write(words + mark)
         except OSError as e:
-            assert e.errno == errno.EINVAL, e
+            assert e.errno == refused, e
         found = []
 
         def come():
