@@ -244,16 +244,17 @@ check-disk: all test-tools
 # the report is build/vm/report.  Takes the packages of make deb, or makes them.
 VM_TOOLS := $(addprefix $(O)/tools/,fakeagent inject policy domain) $(O)/gen/python/opamp/v1/opamp_pb2.py
 .PHONY: check-vm deps-vm
-check-vm: deps-vm $(VM_TOOLS) $(O)/selinux/opampd.pp
+define in_guest # program, seconds that it may take, report
 	@[ "$$(cat $(DEB)/commit 2>/dev/null)" = "$$(git rev-parse HEAD)" ] || $(MAKE) --no-print-directory deb
-	@O=$(abspath $(O)) SUITE=vm TAP_LIMIT=2400 tests/lib/run-tap.sh tests/vm/vm.t; status=$$?; \
-		cat $(O)/vm/report; exit $$status
+	@O=$(abspath $(O)) SUITE=$(1) TAP_ONCE=1 TAP_LIMIT=$(2) tests/lib/run-tap.sh tests/vm/$(1).t; status=$$?; \
+		cat $(O)/vm/$(3); exit $$status
+endef
+check-vm: deps-vm $(VM_TOOLS) $(O)/selinux/opampd.pp
+	$(call in_guest,vm,2400,report)
 # the same packages on the same system with AppArmor
 .PHONY: check-vm-apparmor
 check-vm-apparmor: deps-vm $(VM_TOOLS)
-	@[ "$$(cat $(DEB)/commit 2>/dev/null)" = "$$(git rev-parse HEAD)" ] || $(MAKE) --no-print-directory deb
-	@O=$(abspath $(O)) SUITE=apparmor TAP_LIMIT=1500 tests/lib/run-tap.sh tests/vm/apparmor.t; status=$$?; \
-		cat $(O)/vm/report-apparmor; exit $$status
+	$(call in_guest,apparmor,1500,report-apparmor)
 # tests/conformance.md: which test proves which requirement; it is an error if one of the spine has none
 .PHONY: conformance
 conformance:
