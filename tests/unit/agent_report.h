@@ -30,7 +30,17 @@
 
 extern char **environ;
 
-#define ABSTRACT "opampd-agent-spawn-test" /* a socket of the test's, outside the agent's domain */
+/* The address of a socket of the test's, outside the agent's domain; of this run alone, as its directory is. */
+static socklen_t
+outside(struct sockaddr_un *a, const char *directory)
+{
+	size_t len = strlen(directory);
+
+	memset(a, 0, sizeof(*a));
+	a->sun_family = AF_UNIX;
+	memcpy(a->sun_path + 1, directory, len);
+	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + len);
+}
 
 static void
 report_file(const char *path, const char *prefix)
@@ -328,14 +338,11 @@ try_connect_other(void)
 static int
 try_abstract(void)
 {
-	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	struct sockaddr_un a;
+	socklen_t len = outside(&a, top);
 	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
-	memcpy(a.sun_path + 1, ABSTRACT, sizeof(ABSTRACT) - 1);
-	return connect(fd, (struct sockaddr *)&a,
-		   (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof(ABSTRACT))) == -1
-		   ? errno
-		   : 0;
+	return connect(fd, (struct sockaddr *)&a, len) == -1 ? errno : 0;
 }
 
 static int

@@ -474,15 +474,14 @@ collect(const struct world *w, int from, pid_t parent)
 }
 
 static int
-abstract_socket(void)
+abstract_socket(const char *top_dir)
 {
-	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	struct sockaddr_un a;
+	socklen_t len = outside(&a, top_dir);
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	memcpy(a.sun_path + 1, ABSTRACT, sizeof(ABSTRACT) - 1);
-	(void)bind(fd, (struct sockaddr *)&a,
-	    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof(ABSTRACT)));
-	(void)listen(fd, 5);
+	assert_int_equal(bind(fd, (struct sockaddr *)&a, len), 0);
+	assert_int_equal(listen(fd, 5), 0);
 	return fd;
 }
 
@@ -490,7 +489,7 @@ abstract_socket(void)
 static int
 run(struct world *w)
 {
-	int p[2], listener = abstract_socket();
+	int p[2], listener;
 	pid_t pid;
 
 	if (w->executable == NULL)
@@ -498,6 +497,7 @@ run(struct world *w)
 	if (w->deed == NULL)
 		w->deed = "report";
 	make_world(w);
+	listener = abstract_socket(w->top);
 	if (w->cgroup) {
 		cgroup_init(&w->groups, w->top);
 		if (w->groups.base == -1) {
